@@ -1,0 +1,101 @@
+# make help says what there is. PYTHON= chooses the interpreter that .venv is made with.
+#
+# Everything is installed with plain pip, so pip's own settings hold: PIP_EXTRA_INDEX_URL, for
+# one, to take another build of torch.
+
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+# A stamp is touched when its step is done; as they lie in .venv, they go when it goes.
+DONE := $(VENV)/.done
+# Stands there while a set-up runs, and still does when it was interrupted or failed.
+UNFINISHED := $(VENV)/.unfinished
+PIP := $(PY) -m pip --disable-pip-version-check
+PIP_PIN := pip==26.3 setuptools==80.9.0
+
+.PHONY: help setup .ready demo test lint clean
+.DELETE_ON_ERROR:
+
+help:
+	@echo 'make setup   make .venv with everything needed, at the tested versions'
+	@echo 'make demo    set up, then data, training, evaluation, export and pictures in demo_out/'
+	@echo 'make test    set up, then the tests (the slow ones: .venv/bin/python -m pytest -m slow)'
+	@echo 'make lint    set up, then ruff'
+	@echo 'make clean   remove .venv and everything generated'
+	@echo 'PYTHON=...   the Python 3.11 to make .venv with (default python3)'
+
+# The environment is looked at before make weighs the stamps in it, hence the second make.
+setup:
+	@if [ -e $(VENV) ]; then \
+	  if [ -e $(UNFINISHED) ]; then \
+	    echo 'make: the last set-up did not finish, making $(VENV) anew'; rm -rf $(VENV); \
+	  elif ! $(PY) -c 'import pip' >/dev/null 2>&1; then \
+	    echo 'make: $(VENV) does not work, making it anew'; rm -rf $(VENV); \
+	  fi; \
+	fi
+ifneq ($(filter command environment,$(origin PYTHON)),)
+	@if [ -e $(VENV) ]; then \
+	  has=$$($(PY) -V); asked=$$($(PYTHON) -V 2>&1) || asked='not a working Python'; \
+	  if [ "$$has" != "$$asked" ]; then \
+	    echo "make: $(VENV) has $$has, PYTHON=$(PYTHON) is $$asked: run 'make clean' first," \
+	      'or leave PYTHON= out' >&2; exit 1; \
+	  fi; \
+	fi
+endif
+	@$(MAKE) --no-print-directory .ready
+
+.ready: $(DONE)/project
+	@:
+
+$(DONE)/venv:
+	@is=$$($(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) \
+	  || is='not there'; \
+	if [ "$$is" != 3.11 ]; then \
+	  echo "make: the tested set needs Python 3.11, $(PYTHON) is $$is:" \
+	    'name one with PYTHON=python3.11' >&2; exit 1; \
+	fi
+	rm -rf $(VENV)
+	mkdir $(VENV) && touch $(UNFINISHED)
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install -q $(PIP_PIN)
+	@mkdir -p $(DONE) && touch $@
+
+$(DONE)/stack: requirements/stack.txt $(DONE)/venv
+	@touch $(UNFINISHED)
+	@echo 'make: fetching the tested set of packages, torch among them; this takes a while'
+	$(PIP) install -q -r $<
+	@touch $@
+
+$(DONE)/stack-no-deps: requirements/stack-no-deps.txt $(DONE)/stack
+	@touch $(UNFINISHED)
+	$(PIP) install -q --no-deps -r $<
+	@touch $@
+
+$(DONE)/dev: requirements/dev.txt $(DONE)/stack-no-deps
+	@touch $(UNFINISHED)
+	$(PIP) install -q -r $<
+	@touch $@
+
+# So that MMPose works here without mmpose_kd too, whichever mmcv is installed.
+$(DONE)/mmcv: mmpose_kd/_mmcv_ext_stub.py $(DONE)/stack-no-deps
+	$(PY) $<
+	@touch $@
+
+$(DONE)/project: setup.py pyproject.toml mmpose_kd/version.py $(DONE)/dev $(DONE)/mmcv
+	@touch $(UNFINISHED)
+	$(PIP) install -qq --no-deps --no-build-isolation -e .
+	@touch $@ && rm -f $(UNFINISHED)
+
+demo: setup
+	$(VENV)/bin/mmpose-kd demo --out demo_out
+
+test: setup
+	$(PY) -m pytest
+
+lint: setup
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info demo_out .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,78 @@
+# Plain ResNet-18 of half width, heatmaps, 64 x 64 input: small enough for two CPU cores.
+# Data in CrowdPose's joint order and COCO's format; $LSPET names its folder.
+_base_ = ['mmpose::_base_/default_runtime.py']
+custom_imports = dict(imports=['mmpose_kd', 'benchmarks.gain.torso_pck'])
+
+data_root = '{{$LSPET:data/lspet}}/'
+max_epochs = 20
+train_cfg = dict(max_epochs=max_epochs, val_interval=5)
+optim_wrapper = dict(optimizer=dict(type='Adam', lr=1e-3))
+param_scheduler = [
+    dict(type='LinearLR', begin=0, end=100, start_factor=0.01, by_epoch=False),
+    dict(type='CosineAnnealingLR', begin=0, end=max_epochs, T_max=max_epochs, by_epoch=True),
+]
+
+codec = dict(type='UDPHeatmap', input_size=(64, 64), heatmap_size=(16, 16), sigma=1)
+model = dict(
+    type='TopdownPoseEstimator',
+    data_preprocessor=dict(
+        type='PoseDataPreprocessor',
+        mean=[123.675, 116.28, 103.53],
+        std=[58.395, 57.12, 57.375],
+        bgr_to_rgb=True),
+    backbone=dict(type='ResNet', depth=18, stem_channels=32, base_channels=32),
+    head=dict(
+        type='HeatmapHead',
+        in_channels=256,
+        out_channels=14,
+        deconv_out_channels=(128, 128, 128),
+        loss=dict(type='KeypointMSELoss', use_target_weight=True),
+        decoder=codec),
+    test_cfg=dict(flip_test=True, flip_mode='heatmap', shift_heatmap=False))
+
+dataset = dict(
+    type='CrowdPoseDataset',
+    data_root=data_root,
+    data_mode='topdown',
+    ann_file='annotations/train.json',
+    data_prefix=dict(img='images/'))
+train_pipeline = [
+    dict(type='LoadImage'),
+    dict(type='GetBBoxCenterScale'),
+    dict(type='RandomFlip', direction='horizontal'),
+    dict(type='RandomBBoxTransform', shift_prob=0, rotate_factor=60),
+    dict(type='TopdownAffine', input_size=codec['input_size'], use_udp=True),
+    dict(type='GenerateTarget', encoder=codec),
+    dict(type='PackPoseInputs')
+]
+val_pipeline = [
+    dict(type='LoadImage'),
+    dict(type='GetBBoxCenterScale'),
+    dict(type='TopdownAffine', input_size=codec['input_size'], use_udp=True),
+    dict(type='PackPoseInputs')
+]
+train_dataloader = dict(
+    batch_size=32,
+    num_workers=0,
+    sampler=dict(type='DefaultSampler', shuffle=True),
+    dataset=dict(**dataset, pipeline=train_pipeline))
+val_dataloader = dict(
+    batch_size=64,
+    num_workers=0,
+    sampler=dict(type='DefaultSampler', shuffle=False, round_up=False),
+    dataset=dict(
+        **{**dataset, 'ann_file': 'annotations/val.json'},
+        test_mode=True,
+        pipeline=val_pipeline))
+test_dataloader = val_dataloader
+val_evaluator = [
+    dict(type='TorsoPCK'),
+    dict(
+        type='CocoMetric',
+        ann_file=data_root + 'annotations/val.json',
+        use_area=True,
+        iou_type='keypoints',
+        prefix='oks')
+]
+test_evaluator = val_evaluator
+default_hooks = dict(checkpoint=dict(interval=5, max_keep_ckpts=1))

@@ -1,0 +1,252 @@
+"""From a model trained with distillation to a plain MMPose model."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Optional, Union
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.model import BaseModel
+from mmengine.registry import DefaultScope, init_default_scope
+from mmengine.structures import InstanceData
+from mmpose.registry import HOOKS, MODELS
+from mmpose.structures import PoseDataSample
+
+from .deployed import Deployed
+from .records import best_branch
+
+PACKAGE = __name__.partition('.')[0]
+
+
+class ExportError(ValueError):
+    """The student cannot be exported; nothing was written."""
+
+
+def export_student(
+    config: Union[str, Path],
+    checkpoint: Union[str, Path],
+    out: Union[str, Path],
+    branch: Union[None, int, str] = None,
+) -> tuple[Path, Path]:
+    """Write the trained student as a plain MMPose model.
+
+    The plain model is built from the new config, loads the new weights strictly, and must
+    give the same predictions on a random batch to the last bit as the part it came from.
+
+    Args:
+        config: The config of the training run, or the copy of it in its work directory.
+        checkpoint: A checkpoint of the run.
+        out: Folder to write ``student.pth`` and ``student.py`` to; made if missing.
+        branch: Which branch of an online-distillation head to keep, counted from 0; ``'best'``
+            for the one that was best in the validation after the checkpoint's epoch; None for
+            the deployed branch.
+
+    Returns:
+        Paths of the weights and of the config.
+
+    Raises:
+        ExportError: The checkpoint does not fit the config, the model has no training-only
+            part, the records for ``'best'`` are missing, or the check failed.
+        FileNotFoundError: No such config or checkpoint.
+    """
+    config, checkpoint, out = Path(config), Path(checkpoint), Path(out)
+    for path in (config, checkpoint):
+        if not path.is_file():
+            raise FileNotFoundError(f'{path}: no such file')
+    cfg = Config.fromfile(config)
+    if DefaultScope.get_current_instance() is None:
+        init_default_scope(cfg.get('default_scope', 'mmpose'))
+    saved = _read(checkpoint)
+    state = saved.get('state_dict', saved)
+    if branch == 'best':
+        try:
+            branch = best_branch(cfg, checkpoint.parent, saved.get('meta', {}).get('epoch'))
+        except ValueError as error:
+            raise ExportError(str(error)) from error
+
+    trained = _load(cfg.model, state, f'{checkpoint} does not fit {config}')
+    plain_model, plain_state, labels = _peel(cfg.model, trained, state, branch)
+    student = _plain_config(cfg, plain_model)
+    meta = {'dataset_meta': _plain_data(saved.get('meta', {}).get('dataset_meta'))}
+
+    with tempfile.TemporaryDirectory(dir=_existing(out), prefix='.export-') as folder:
+        weights, script = Path(folder, 'student.pth'), Path(folder, 'student.py')
+        torch.save({'state_dict': plain_state, 'meta': meta}, weights)
+        student.dump(script)
+        if PACKAGE in script.read_text():
+            raise ExportError(f'the student config still mentions {PACKAGE}: {_mentions(student)}')
+        again = _read(weights)['state_dict']
+        plain = _load(Config.fromfile(script).model, again, 'the student does not load strictly')
+        _check_same_predictions(trained, plain, _input_size(cfg), labels)
+        out.mkdir(parents=True, exist_ok=True)
+        for path in (weights, script):
+            os.replace(path, out / path.name)
+    return out / 'student.pth', out / 'student.py'
+
+
+def _read(checkpoint: Path) -> dict:
+    try:
+        return torch.load(checkpoint, map_location='cpu', weights_only=True)
+    except Exception as error:  # a truncated, foreign or unsafe file: torch raises many types
+        raise ExportError(f'{checkpoint} cannot be read as a checkpoint: {error}') from error
+
+
+def _load(model: dict, state: dict, problem: str) -> BaseModel:
+    """Build a model and load all of its weights; none are fetched from elsewhere."""
+    built = MODELS.build(model)
+    try:
+        built.load_state_dict(state, strict=True)
+    except RuntimeError as error:
+        raise ExportError(f'{problem}: {error}') from error
+    return built.eval()
+
+
+def _peel(
+    model: dict, trained: BaseModel, state: dict, branch: Optional[int]
+) -> tuple[dict, dict, str]:
+    """Take training-only parts off, from the outside in, until a stock model remains.
+
+    Sets ``trained.test_cfg`` so that the model in training predicts with what remains.
+    """
+    labels = []
+    part = _training_part(trained)
+    while part is not None:
+        found: Deployed = part.deployed(branch)
+        trained.test_cfg = {**trained.test_cfg, **found.predict_with}
+        model, state = found.config(model), found.state_dict(state)
+        labels.append(found.label)
+        part = _training_part(_load(model, state, f'{found.label} does not stand alone'))
+    if not labels:
+        raise ExportError(
+            f'model: nothing of {PACKAGE} in it; a plain model needs no export, use its checkpoint'
+        )
+    return model, state, ', '.join(labels)
+
+
+def _training_part(model: BaseModel):
+    return next((m for m in model.modules() if hasattr(m, 'deployed')), None)
+
+
+# ------------------------------------------------------------------------- the config
+
+
+def _plain_config(cfg: Config, model: dict) -> Config:
+    """The run's config with the plain model, without hooks and imports of this package."""
+    plain = cfg.to_dict()
+    plain['model'] = Config(dict(model=model)).to_dict()['model']
+    imports = plain.pop('custom_imports', None) or {}
+    others = [name for name in imports.get('imports', []) if name.partition('.')[0] != PACKAGE]
+    if others:
+        plain['custom_imports'] = {**imports, 'imports': others}
+    plain['custom_hooks'] = [
+        hook for hook in plain.get('custom_hooks') or [] if not _is_ours(hook['type'])
+    ]
+    for key in ('work_dir', 'launcher'):  # of the run, not of the model
+        plain.pop(key, None)
+    plain.update(load_from=None, resume=False)
+    return Config(plain)
+
+
+def _is_ours(hook) -> bool:
+    cls = HOOKS.get(hook) if isinstance(hook, str) else hook
+    return cls is not None and cls.__module__.partition('.')[0] == PACKAGE
+
+
+def _mentions(cfg: Config) -> str:
+    lines = [line.strip() for line in cfg.pretty_text.splitlines() if PACKAGE in line]
+    return '; '.join(lines)
+
+
+def _input_size(cfg: Config) -> tuple[int, int]:
+    """Width and height of the model's input, from the validation or training pipeline."""
+    for loader in ('val_dataloader', 'test_dataloader', 'train_dataloader'):
+        dataset = (cfg.get(loader) or {}).get('dataset', {})
+        for transform in dataset.get('pipeline', []):
+            if 'input_size' in transform:
+                return tuple(transform['input_size'])
+    raise ExportError(
+        'val_dataloader.dataset.pipeline has no transform with input_size (TopdownAffine): '
+        'the size of the input is needed to check the student'
+    )
+
+
+def _plain_data(value):
+    """Numpy arrays and scalars as lists and numbers: loads anywhere with weights_only=True."""
+    if isinstance(value, dict):
+        return {_plain_data(k): _plain_data(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple, set)):
+        return [_plain_data(v) for v in value]
+    if isinstance(value, (np.ndarray, np.generic)):
+        return value.tolist()
+    return value
+
+
+def _existing(path: Path) -> Path:
+    """The nearest existing folder, so that moving a file to its place is one operation."""
+    path = path.absolute()
+    while not path.is_dir():
+        path = path.parent
+    return path
+
+
+# -------------------------------------------------------------------------- the check
+
+
+def _check_same_predictions(
+    trained: BaseModel, plain: BaseModel, size: tuple[int, int], label: str
+) -> None:
+    num_keypoints = _predict(plain, size)[0].shape[1]
+    for flip_indices in (None, list(range(num_keypoints))[::-1]):
+        expected = _predict(trained, size, flip_indices)
+        found = _predict(plain, size, flip_indices)
+        if not all(np.array_equal(a, b) for a, b in zip(expected, found)):
+            raise ExportError(
+                f'the exported student does not predict the same as {label} '
+                f'(flip_test={flip_indices is not None}); nothing was written'
+            )
+
+
+def _predict(
+    model: BaseModel, size: tuple[int, int], flip_indices: Optional[list[int]] = None
+) -> list[np.ndarray]:
+    """Keypoints, scores and heatmaps of two random images, the same ones at every call.
+
+    Args:
+        model: A pose estimator.
+        size: Width and height of its input.
+        flip_indices: With them the prediction is made with flip test.
+    """
+    width, height = size
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (2, 3, height, width), generator=generator, dtype=torch.uint8)
+    info = {
+        'input_size': size,
+        'input_center': np.array([width / 2, height / 2]),
+        'input_scale': np.array([width, height], dtype=float),
+        'img_shape': (height, width),
+        'flip_indices': flip_indices,
+    }
+    boxes = InstanceData(bboxes=np.array([[0, 0, width, height]]), bbox_scores=np.ones(1))
+    samples = [PoseDataSample(metainfo=info, gt_instances=boxes) for _ in images]
+    before = model.test_cfg
+    model.test_cfg = {
+        **before,
+        'flip_test': flip_indices is not None,
+        'output_heatmaps': True,
+        'output_keypoint_indices': None,
+    }
+    try:
+        with torch.no_grad():
+            results = model.test_step({'inputs': list(images), 'data_samples': samples})
+    finally:
+        model.test_cfg = before
+    arrays = []
+    for result in results:
+        arrays += [result.pred_instances.keypoints, result.pred_instances.keypoint_scores]
+        if 'pred_fields' in result:
+            arrays.append(result.pred_fields.heatmaps.numpy())
+    return arrays

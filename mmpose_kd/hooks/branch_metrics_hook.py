@@ -1,0 +1,71 @@
+"""Metrics of every output of a head in one validation pass."""
+
+from __future__ import annotations
+
+import copy
+
+from mmengine.evaluator import BaseMetric, Evaluator
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+from mmpose.registry import HOOKS
+
+
+class OutputMetric(BaseMetric):
+    """A metric of the data set, read from another output: ``branch1/coco/AP``.
+
+    Args:
+        metric: The data set's own metric; what it has loaded is shared, its results are not.
+        output: Name of the output. Its predictions are in ``pred_<output>`` of each sample.
+    """
+
+    def __init__(self, metric: BaseMetric, output: str):
+        super().__init__(collect_device=metric.collect_device, prefix=output)
+        self.output = output
+        self.metric = copy.copy(metric)
+        self.metric.results = []
+        if getattr(metric, 'outfile_prefix', None):
+            # else each output would overwrite the result file of the one before
+            self.metric.outfile_prefix = f'{metric.outfile_prefix}.{output}'
+
+    def process(self, data_batch, data_samples) -> None:
+        """Let the metric see this output's predictions in the place of the main ones."""
+        field = f'pred_{self.output}'
+        samples = [{**sample, 'pred_instances': sample[field]} for sample in data_samples]
+        self.metric.process(data_batch, samples)
+
+    def compute_metrics(self, results: list) -> dict:
+        """Not called: the wrapped metric collects over the processes and computes."""
+        return self.metric.compute_metrics(results)
+
+    def evaluate(self, size: int) -> dict:
+        """The wrapped metric's values, each name with the output's name before it."""
+        return {f'{self.prefix}/{key}': v for key, v in self.metric.evaluate(size).items()}
+
+
+@HOOKS.register_module()
+class BranchMetricsHook(Hook):
+    """Report the data set's metrics for each branch and for the ensemble.
+
+    Acts when ``model.test_cfg`` has ``branch='all'``. The model's own metrics (``coco/AP``) are
+    unchanged, the others stand beside them (``branch0/coco/AP``, ``ensemble/coco/AP``). Works
+    with every metric that reads ``pred_instances``.
+    """
+
+    def before_val(self, runner: Runner) -> None:
+        """Extend the validation's evaluator."""
+        self._extend(runner, runner.val_loop.evaluator)
+
+    def before_test(self, runner: Runner) -> None:
+        """Extend the test's evaluator."""
+        self._extend(runner, runner.test_loop.evaluator)
+
+    def _extend(self, runner: Runner, evaluator: Evaluator) -> None:
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        if model.test_cfg.get('branch') != 'all':
+            return
+        if any(isinstance(metric, OutputMetric) for metric in evaluator.metrics):
+            return
+        names = [*model.head.branch_names, 'ensemble']
+        own = list(evaluator.metrics)
+        evaluator.metrics.extend(OutputMetric(metric, name) for name in names for metric in own)

@@ -1,0 +1,185 @@
+"""Where each stock backbone can be cut in two, and how to run the pieces.
+
+A backbone is seen as a chain of named steps (``'stem'``, ``'stage1'``, ...). A *piece* of
+it is the stock module itself in which everything that belongs to other steps is replaced
+by an empty ``nn.Identity``. So a piece keeps the stock parameter names (also the indices
+inside a ``ModuleList``), the stock initialisation, ``frozen_stages`` and ``norm_eval``,
+without a line of code here that knows about them.
+
+To support one more backbone, register one function that lists its steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import singledispatch
+from typing import Callable, NamedTuple, Union
+
+from mmpose.models.backbones import HRNet, MobileNetV2, ResNet, ShuffleNetV2
+from mmpose.registry import MODELS
+from torch import Tensor, nn
+
+#: what flows between two steps: one feature map, or one per resolution (HRNet)
+State = Union[Tensor, 'tuple[Tensor, ...]']
+
+
+class Step(NamedTuple):
+    """One link of the chain.
+
+    Attributes:
+        name: The name a ``split`` setting uses: cutting at ``name`` means cutting *after* it.
+        modules: Paths of the stock submodules that belong to this step.
+        run: ``run(backbone, state) -> state``, the same operations as in the stock forward.
+        outputs: ``outputs(state)``: what this step adds to the tuple that the stock
+            backbone returns; nothing by default.
+    """
+
+    name: str
+    modules: tuple[str, ...]
+    run: Callable[[nn.Module, State], State]
+    outputs: Callable[[State], tuple[Tensor, ...]] = lambda state: ()
+
+
+@singledispatch
+def backbone_steps(backbone: nn.Module) -> list[Step]:
+    """The chain of steps of a stock backbone, from the image to its outputs."""
+    known = sorted(cls.__name__ for cls in backbone_steps.registry if cls is not object)
+    raise TypeError(
+        f'backbone.type: {type(backbone).__name__} cannot be split; choose one of '
+        f'{", ".join(known)}, or register its steps with backbone_steps.register'
+    )
+
+
+def _listed(step: Step, listed: bool) -> Step:
+    """Let a one-map step contribute to the outputs if its index is in ``out_indices``."""
+    return step._replace(outputs=lambda state: (state,)) if listed else step
+
+
+@backbone_steps.register
+def _(backbone: HRNet) -> list[Step]:
+    def stem(net, x):
+        x = net.relu(net.norm1(net.conv1(x)))
+        return net.relu(net.norm2(net.conv2(x)))
+
+    def stage(i: int):
+        def run(net, state):
+            maps = state if isinstance(state, tuple) else (state,)
+            transition = getattr(net, f'transition{i - 1}')
+            # a fresh list each time: HRModule overwrites its input list in place
+            inputs = [maps[j] if t is None else t(maps[-1]) for j, t in enumerate(transition)]
+            return tuple(getattr(net, f'stage{i}')(inputs))
+
+        return run
+
+    steps = [
+        Step('stem', ('conv1', backbone.norm1_name, 'conv2', backbone.norm2_name, 'relu'), stem),
+        Step('stage1', ('layer1',), lambda net, x: net.layer1(x)),
+    ]
+    steps += [Step(f'stage{i}', (f'transition{i - 1}', f'stage{i}'), stage(i)) for i in (2, 3, 4)]
+    steps[-1] = steps[-1]._replace(outputs=lambda state: state)
+    return steps
+
+
+@backbone_steps.register
+def _(backbone: ResNet) -> list[Step]:
+    def stem(net, x):
+        x = net.stem(x) if net.deep_stem else net.relu(net.norm1(net.conv1(x)))
+        return net.maxpool(x)
+
+    def stage(name: str):
+        return lambda net, x: getattr(net, name)(x)
+
+    own = ('stem',) if backbone.deep_stem else ('conv1', backbone.norm1_name, 'relu')
+    steps = [Step('stem', (*own, 'maxpool'), stem)]
+    for i, name in enumerate(backbone.res_layers):
+        step = Step(f'stage{i + 1}', (name,), stage(name))
+        steps.append(_listed(step, i in backbone.out_indices))
+    return steps
+
+
+@backbone_steps.register
+def _(backbone: MobileNetV2) -> list[Step]:
+    def layer(name: str):
+        return lambda net, x: getattr(net, name)(x)
+
+    steps = [Step('stem', ('conv1',), layer('conv1'))]
+    for i, name in enumerate(backbone.layers):  # layer1 .. layer7, then the 1 x 1 'conv2'
+        label = 'end' if name == 'conv2' else f'stage{i + 1}'
+        steps.append(_listed(Step(label, (name,), layer(name)), i in backbone.out_indices))
+    return steps
+
+
+@backbone_steps.register
+def _(backbone: ShuffleNetV2) -> list[Step]:
+    def layer(i: int):
+        return lambda net, x: net.layers[i](x)
+
+    steps = [Step('stem', ('conv1', 'maxpool'), lambda net, x: net.maxpool(net.conv1(x)))]
+    for i in range(len(backbone.layers)):  # three stages, then the 1 x 1 convolution
+        label = f'stage{i + 1}' if i < len(backbone.stage_blocks) else 'end'
+        steps.append(_listed(Step(label, (f'layers.{i}',), layer(i)), i in backbone.out_indices))
+    return steps
+
+
+def split_point(backbone: nn.Module, split: str) -> int:
+    """Number of steps before the cut.
+
+    Args:
+        backbone: A stock backbone.
+        split: Name of the last shared step; ``'end'`` shares the whole backbone.
+
+    Raises:
+        ValueError: ``split`` is not a step of this backbone.
+        TypeError: Backbones of this type cannot be split.
+    """
+    names = [step.name for step in backbone_steps(backbone)]
+    if split == 'end':
+        return len(names)
+    if split not in names:
+        raise ValueError(
+            f'split={split!r}: {type(backbone).__name__} can be split after '
+            f"{', '.join(repr(name) for name in names if name != 'end')}, or at 'end'"
+        )
+    return names.index(split) + 1
+
+
+def build_piece(config: dict, split: str, shared: bool) -> tuple[nn.Module, list[Step]]:
+    """Build a stock backbone and keep only one side of the cut.
+
+    Args:
+        config: Config of the stock backbone.
+        split: Where to cut, see :func:`split_point`.
+        shared: Keep the steps before the cut (the trunk), else those after it (a tail).
+
+    Returns:
+        The pruned stock backbone and the steps that are left in it.
+    """
+    backbone = MODELS.build(config)
+    steps = backbone_steps(backbone)
+    cut = split_point(backbone, split)
+    kept, dropped = (steps[:cut], steps[cut:]) if shared else (steps[cut:], steps[:cut])
+    for path in (path for step in dropped for path in step.modules):
+        parent, _, name = path.rpartition('.')
+        setattr(backbone.get_submodule(parent), name, nn.Identity())
+    return backbone, kept
+
+
+def run_steps(
+    backbone: nn.Module, steps: Sequence[Step], state: State, outputs: tuple[Tensor, ...] = ()
+) -> tuple[dict[str, State], tuple[Tensor, ...]]:
+    """Run some steps of a piece.
+
+    Args:
+        backbone: The piece.
+        steps: The steps to run, in order.
+        state: Image (B, 3, H, W), or the state after the step before the first one.
+        outputs: What the steps before have put into the backbone's outputs.
+
+    Returns:
+        The state after each step by its name, and all of the backbone's outputs up to here.
+    """
+    states = {}
+    for step in steps:
+        state = states[step.name] = step.run(backbone, state)
+        outputs = outputs + step.outputs(state)
+    return states, outputs

@@ -1,0 +1,370 @@
+"""OKDHP: online knowledge distillation between the branches of one network."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Optional
+
+import torch
+from mmengine.model import ModuleList
+from mmengine.structures import PixelData
+from mmpose.evaluation.functional import pose_pck_accuracy
+from mmpose.models.heads import BaseHead
+from mmpose.models.utils.tta import flip_heatmaps
+from mmpose.registry import MODELS
+from mmpose.utils.tensor_utils import to_numpy
+from torch import Tensor
+
+from ...deployed import Deployed
+from ...schedule import Schedule
+from ..backbones.shared_trunk import TrunkFeatures, trunk_source
+from ..modules.fau import weighted_ensemble
+from .branch import Branch, check_shapes, merge_branches
+from .outputs import attach_prediction
+
+#: Settings that are None in the config take these values.
+PRESETS = {
+    # ours: see docs/okdhp.md for the measurements behind the numbers
+    'default': dict(
+        ensemble_weight=1.0,
+        kd_loss=dict(type='HeatmapKLLoss', temperature=0.1, divisor='positions', loss_weight=4.0),
+        kd_schedule=dict(type='ramp_up', epochs=0.6),
+        detach_ensemble=True,
+    ),
+    # the release's 4-stack MPII run; its heatmap loss is head.loss = JointsMSELoss
+    'released': dict(
+        ensemble_weight=1.0,
+        kd_loss=dict(type='HeatmapKLLoss', divisor='positions', weigh_maps=True, loss_weight=2.0),
+        kd_schedule=dict(type='ramp_up', epochs=90),
+        detach_ensemble=False,
+    ),
+}
+
+
+@MODELS.register_module()
+class OKDHPHead(BaseHead):
+    r"""Multi-branch head that distils its own ensemble into every branch.
+
+    Li et al., "Online Knowledge Distillation for Efficient Pose Estimation", ICCV 2021,
+    https://arxiv.org/abs/2108.02092. With :math:`p_t` the heatmaps of branch t, g the ground
+    truth, :math:`m = \sum_t a_t p_t` the ensemble weighted by the FAU, and r(e) the ramp-up:
+
+    .. math::
+        L = \sum_t MSE(p_t, g) + \alpha MSE(m, g) + \beta r(e) \sum_t KL(m \| p_t)
+
+    Deviations, each a setting: by default m is detached in the KL (the release lets the FAU
+    learn from it), and the KL uses a temperature, since at temperature 1 it is nearly inert:
+    heatmaps lie in [0, 1], and a softmax over them is almost uniform. ``MSE`` is the stock loss
+    of the head config. HRNet is not in the paper.
+
+    Needs ``model.backbone`` to be a :class:`SharedTrunk` with the same ``backbone`` and
+    ``split``. After training one branch is exported, see :mod:`mmpose_kd.export`.
+
+    Args:
+        backbone (dict): Config of the stock backbone, the same as the trunk's.
+        split (str): Last shared step, the same as the trunk's.
+        head (dict): Config of a stock ``HeatmapHead`` (or subclass), one per branch.
+        num_branches (int): T.
+        branches (Sequence[dict], optional): Per branch, changes to ``backbone``, ``neck`` and
+            ``head`` in MMEngine's way of merging, for example
+            ``[dict(), dict(head=dict(deconv_out_channels=(128, 128, 128)))]``.
+            All branches must predict heatmaps of one shape. Its length must be ``num_branches``.
+        neck (dict, optional): Config of a stock neck, one per branch.
+        fau (dict, optional): Config of the :class:`FAU` without its sizes. None: plain mean.
+        fau_input (str): Shared step whose output the FAU reads.
+        preset (str): ``'default'`` or ``'released'``: where settings that are None come from.
+        ensemble_weight (float, optional): :math:`\alpha \ge 0`.
+        kd_loss (dict, optional): Config of the distillation loss; its ``loss_weight`` is
+            :math:`\beta \ge 0`. Called as ``loss(p_t, m, target_weight)``.
+        kd_schedule (dict, optional): Arguments of :class:`mmpose_kd.schedule.Schedule`: r(e).
+        detach_ensemble (bool, optional): Whether m is a constant in the KL.
+        deploy_branch (int): The branch, counted from 0, that the model's own metrics, its
+            training accuracy and (unless told otherwise) the export are about.
+
+    The ``test_cfg`` of the model may have ``branch``: an index, ``'ensemble'``, or ``'all'``,
+    which predicts with the deployed branch and adds the predictions of all branches and of the
+    ensemble to the data samples for :class:`BranchMetricsHook`. Default: ``deploy_branch``.
+
+    Raises:
+        ValueError: A setting is out of range, or branches do not fit together.
+        TypeError: The backbone cannot be split, or the head cannot be a branch.
+    """
+
+    def __init__(
+        self,
+        backbone: dict,
+        split: str,
+        head: dict,
+        num_branches: int = 3,
+        branches: Optional[Sequence[dict]] = None,
+        neck: Optional[dict] = None,
+        fau: Optional[dict] = dict(type='FAU'),  # noqa: B006
+        fau_input: str = 'stem',
+        preset: str = 'default',
+        ensemble_weight: Optional[float] = None,
+        kd_loss: Optional[dict] = None,
+        kd_schedule: Optional[dict] = None,
+        detach_ensemble: Optional[bool] = None,
+        deploy_branch: int = 0,
+        init_cfg: Optional[dict] = None,
+    ):
+        super().__init__(init_cfg)
+        self._test_cfg: dict = {}
+        if preset not in PRESETS:
+            raise ValueError(f'head.preset={preset!r}: choose one of {list(PRESETS)}')
+        if isinstance(num_branches, bool) or not isinstance(num_branches, int) or num_branches < 1:
+            raise ValueError(f'head.num_branches={num_branches!r}: give a whole number, 1 or more')
+        if branches is not None and len(branches) != num_branches:
+            raise ValueError(
+                f'head.branches has {len(branches)} entries, head.num_branches={num_branches}: '
+                'give one entry per branch'
+            )
+        self.num_branches = num_branches
+        self.deploy_branch = self._checked_branch(deploy_branch, 'head.deploy_branch')
+
+        given = {
+            'ensemble_weight': ensemble_weight,
+            'kd_schedule': kd_schedule,
+            'detach_ensemble': detach_ensemble,
+        }
+        settings = {**PRESETS[preset], **{k: v for k, v in given.items() if v is not None}}
+        kd_loss = _with_defaults(kd_loss or {}, settings['kd_loss'])
+        self.ensemble_weight = _checked_weight(settings, 'ensemble_weight')
+        kd_weight = _checked_weight(kd_loss, 'loss_weight', 'kd_loss.')
+        self.detach_ensemble = settings['detach_ensemble']
+        self.kd_schedule = Schedule.build(settings['kd_schedule'], 'head.kd_schedule')
+        self.kd_loss = MODELS.build(kd_loss)
+        self.distils = self.ensemble_weight > 0 or kd_weight > 0
+
+        self.branch_configs = merge_branches(
+            {'backbone': backbone, 'neck': neck, 'head': head}, branches or [{}] * num_branches
+        )
+        keys = [
+            f'head.branches.{t}.head' if branches else 'head.head' for t in range(num_branches)
+        ]
+        channels = check_shapes(self.branch_configs, split, keys)
+        if fau_input not in channels:
+            raise ValueError(
+                f'head.fau_input={fau_input!r}: the shared steps are {list(channels)}'
+            )
+        self.fau_input = fau_input
+        self.source = trunk_source(backbone, split)
+        self.branches = ModuleList(
+            Branch(split=split, **config, key=key)
+            for config, key in zip(self.branch_configs, keys)
+        )
+        self.fau = None
+        if fau is not None and num_branches > 1:
+            sizes = {
+                'in_channels': channels[fau_input],
+                'num_keypoints': self.branches[0].head.out_channels,
+                'num_branches': num_branches,
+            }
+            self.fau = MODELS.build({'type': 'FAU', **fau, **sizes})
+            if not self.distils:
+                self.fau.requires_grad_(False)  # else DDP would wait for its gradients
+            elif self.detach_ensemble and self.ensemble_weight == 0:
+                raise ValueError(
+                    'head.ensemble_weight=0 with head.detach_ensemble=True: the FAU would never '
+                    'learn; give ensemble_weight > 0, detach_ensemble=False, or fau=None'
+                )
+
+    # ---------------------------------------------------------------- settings
+
+    def _checked_branch(self, branch: int, key: str) -> int:
+        if isinstance(branch, bool) or branch not in range(self.num_branches):
+            raise ValueError(
+                f'{key}={branch!r}: branches count from 0, give 0 to {self.num_branches - 1}'
+            )
+        return branch
+
+    @property
+    def decoder(self):
+        """The codec of the deployed branch."""
+        return self.branches[self.deploy_branch].head.decoder
+
+    @property
+    def test_cfg(self) -> dict:
+        """The model's ``test_cfg``, checked when the model is built."""
+        return self._test_cfg
+
+    @test_cfg.setter
+    def test_cfg(self, test_cfg: dict) -> None:
+        self._test_outputs(test_cfg)
+        self._test_cfg = test_cfg
+
+    def _test_outputs(self, test_cfg: dict) -> tuple[str, list[str]]:
+        """Names of the main output and of the ones that are reported beside it."""
+        branch = test_cfg.get('branch', self.deploy_branch)
+        if branch == 'ensemble':
+            return 'ensemble', []
+        if branch == 'all':
+            return f'branch{self.deploy_branch}', [*self.branch_names, 'ensemble']
+        return f'branch{self._checked_branch(branch, "test_cfg.branch")}', []
+
+    @property
+    def branch_names(self) -> list[str]:
+        """``branch0``, ``branch1``, ..."""
+        return [f'branch{t}' for t in range(self.num_branches)]
+
+    # ----------------------------------------------------------------- forward
+
+    def _check_trunk(self, feats: TrunkFeatures) -> None:
+        """Errors of the pair trunk and head; neither sees the other before the first batch."""
+        if not isinstance(feats, TrunkFeatures):
+            raise TypeError('model.backbone: OKDHPHead needs type=SharedTrunk')
+        if feats.source != self.source:
+            raise ValueError(
+                'model.backbone and model.head are cut differently.\n'
+                f'  model.backbone: {feats.source}\n  model.head: {self.source}'
+            )
+
+    def forward_branches(self, feats: TrunkFeatures) -> list[Tensor]:
+        """Heatmaps (B, K, H, W) of every branch."""
+        self._check_trunk(feats)
+        return [branch(feats) for branch in self.branches]
+
+    def forward_ensemble(
+        self, feats: TrunkFeatures, heatmaps: Sequence[Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """The ensemble (B, K, H, W) of the branches' heatmaps, and the attention (B, T, K)."""
+        stacked = torch.stack(tuple(heatmaps), dim=1)  # (B, T, K, H, W)
+        if self.fau is not None:
+            feature = feats.steps[self.fau_input]
+            return self.fau(feature[0] if isinstance(feature, tuple) else feature, stacked)
+        attention = stacked.new_full(stacked.shape[:3], 1.0 / self.num_branches)
+        return weighted_ensemble(stacked, attention), attention
+
+    def forward(self, feats: TrunkFeatures) -> Tensor:
+        """Heatmaps (B, K, H, W) of the deployed branch."""
+        return self._forward_outputs(feats, [f'branch{self.deploy_branch}'])[0]
+
+    def _forward_outputs(self, feats: TrunkFeatures, names: Sequence[str]) -> list[Tensor]:
+        """Heatmaps of the named outputs; only what they need is computed."""
+        if len(names) == 1 and names[0] != 'ensemble':
+            self._check_trunk(feats)
+            return [self.branches[self.branch_names.index(names[0])](feats)]
+        heatmaps = dict(zip(self.branch_names, self.forward_branches(feats)))
+        if 'ensemble' in names:
+            heatmaps['ensemble'], _ = self.forward_ensemble(feats, tuple(heatmaps.values()))
+        return [heatmaps[name] for name in names]
+
+    # ---------------------------------------------------------------- training
+
+    def loss(self, feats: TrunkFeatures, batch_data_samples, train_cfg: dict = {}) -> dict:  # noqa: B006
+        """Losses of a batch.
+
+        Args:
+            feats: Output of the trunk.
+            batch_data_samples (list[PoseDataSample]): With heatmap targets and weights.
+            train_cfg (dict): ``compute_acc=False`` leaves the accuracy out.
+
+        Returns:
+            ``loss_kpt`` and ``acc_pose`` of the deployed branch under their stock names,
+            ``loss_kpt_branch<t>`` of the others, ``loss_ensemble`` and ``loss_kd``.
+        """
+        target = torch.stack([d.gt_fields.heatmaps for d in batch_data_samples])
+        weight = torch.cat([d.gt_instance_labels.keypoint_weights for d in batch_data_samples])
+        heatmaps = self.forward_branches(feats)
+
+        losses = {}
+        for t, (branch, maps) in enumerate(zip(self.branches, heatmaps)):
+            name = 'loss_kpt' if t == self.deploy_branch else f'loss_kpt_branch{t}'
+            losses[name] = branch.head.loss_module(maps, target, weight)
+
+        if self.distils:
+            ensemble, _ = self.forward_ensemble(feats, heatmaps)
+            deployed = self.branches[self.deploy_branch].head
+            losses['loss_ensemble'] = self.ensemble_weight * deployed.loss_module(
+                ensemble, target, weight
+            )
+            teacher = ensemble.detach() if self.detach_ensemble else ensemble
+            kd = sum(self.kd_loss(maps, teacher, weight) for maps in heatmaps)
+            losses['loss_kd'] = self.kd_schedule.now() * kd
+
+        if train_cfg.get('compute_acc', True):
+            _, accuracy, _ = pose_pck_accuracy(
+                output=to_numpy(heatmaps[self.deploy_branch].float()),  # numpy has no bfloat16
+                target=to_numpy(target),
+                mask=to_numpy(weight) > 0,
+            )
+            losses['acc_pose'] = torch.tensor(accuracy, device=target.device)
+        return losses
+
+    # -------------------------------------------------------------- prediction
+
+    def predict(self, feats, batch_data_samples, test_cfg: dict = {}):  # noqa: B006
+        """Predictions of the output that ``test_cfg.branch`` names, as a stock head gives them.
+
+        Args:
+            feats: Output of the trunk, or a pair of them (plain, flipped) with ``flip_test``.
+            batch_data_samples (list[PoseDataSample]): Get the predictions of the other outputs
+                with ``branch='all'``.
+            test_cfg (dict): ``branch`` as described above; ``flip_test``, ``flip_mode``,
+                ``shift_heatmap``, ``output_heatmaps`` as in ``HeatmapHead``.
+
+        Returns:
+            A list of ``InstanceData`` in input pixels, with a list of ``PixelData`` beside it
+            if ``output_heatmaps`` is set.
+        """
+        main, others = self._test_outputs(test_cfg)
+        names = [*others] if others else [main]
+        if test_cfg.get('flip_test', False):
+            plain, flipped = feats
+            flip_indices = batch_data_samples[0].metainfo['flip_indices']
+            outputs = [
+                (
+                    maps
+                    + flip_heatmaps(
+                        mirrored,
+                        flip_mode=test_cfg.get('flip_mode', 'heatmap'),
+                        flip_indices=flip_indices,
+                        shift_heatmap=test_cfg.get('shift_heatmap', False),
+                    )
+                )
+                * 0.5
+                for maps, mirrored in zip(
+                    self._forward_outputs(plain, names), self._forward_outputs(flipped, names)
+                )
+            ]
+        else:
+            outputs = self._forward_outputs(feats, names)
+
+        heatmaps = dict(zip(names, outputs))
+        for name in others:
+            for sample, instances in zip(batch_data_samples, self.decode(heatmaps[name])):
+                attach_prediction(sample, name, instances, test_cfg)
+        preds = self.decode(heatmaps[main])
+        if test_cfg.get('output_heatmaps', False):
+            return preds, [PixelData(heatmaps=maps) for maps in heatmaps[main].detach()]
+        return preds
+
+    # ------------------------------------------------------------------ export
+
+    def deployed(self, branch: Optional[int] = None) -> Deployed:
+        """What remains after export: trunk and one branch, as a stock model.
+
+        Args:
+            branch: The branch to keep. None: ``deploy_branch``.
+        """
+        t = self.deploy_branch if branch is None else self._checked_branch(branch, '--branch')
+        config = copy.deepcopy(self.branch_configs[t])
+        rename = {
+            f'head.branches.{t}.{part}.': f'{part}.' for part in ('backbone', 'neck', 'head')
+        }
+        config['test_cfg'] = {k: v for k, v in self.test_cfg.items() if k != 'branch'}
+        return Deployed(config, rename, ('head.',), {'branch': t}, label=f'branch {t}')
+
+
+def _with_defaults(cfg: dict, defaults: dict) -> dict:
+    """A loss config with what it leaves open taken from the preset, if it is of its type."""
+    same_type = cfg.get('type', defaults['type']) == defaults['type']
+    return {**defaults, **cfg} if same_type else dict(cfg)
+
+
+def _checked_weight(cfg: dict, name: str, prefix: str = '') -> float:
+    weight = cfg.get(name, 1.0)
+    if not weight >= 0:
+        raise ValueError(f'head.{prefix}{name}={weight!r}: give 0 (off) or more')
+    return weight

@@ -1,0 +1,50 @@
+"""The heatmap loss of the OKDHP release."""
+
+from __future__ import annotations
+
+from typing import Optional
+
+from mmpose.registry import MODELS
+from torch import Tensor, nn
+
+
+def joints_mse(output: Tensor, target: Tensor, target_weight: Optional[Tensor] = None) -> Tensor:
+    """Mean over keypoints of half the mean squared difference of weighted heatmaps.
+
+    For weights of 0 and 1 this is half of MMPose's ``KeypointMSELoss``; other weights count
+    squared here and plainly there.
+
+    Args:
+        output: Predicted heatmaps (B, K, H, W).
+        target: Ground-truth heatmaps (B, K, H, W).
+        target_weight: Keypoint weights (B, K), multiplied to both maps. None: all 1.
+
+    Returns:
+        A scalar.
+    """
+    difference = output - target
+    if target_weight is not None:
+        difference = difference * target_weight[..., None, None]
+    return 0.5 * difference.square().mean()
+
+
+@MODELS.register_module()
+class JointsMSELoss(nn.Module):
+    """:func:`joints_mse` as a loss module of a heatmap head.
+
+    Args:
+        use_target_weight (bool): Weigh each keypoint; False ignores the weights.
+        loss_weight (float): Factor of the loss.
+    """
+
+    def __init__(self, use_target_weight: bool = True, loss_weight: float = 1.0):
+        super().__init__()
+        self.use_target_weight = use_target_weight
+        self.loss_weight = loss_weight
+
+    def forward(
+        self, output: Tensor, target: Tensor, target_weights: Optional[Tensor] = None
+    ) -> Tensor:
+        """The weighted loss, a scalar; arguments as in :func:`joints_mse`."""
+        weight = target_weights if self.use_target_weight else None
+        return self.loss_weight * joints_mse(output, target, weight)

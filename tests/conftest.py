@@ -1,0 +1,20 @@
+"""Fixtures that any test may use."""
+
+import pytest
+from mmengine.logging import MessageHub, MMLogger
+from mmengine.registry import DefaultScope
+from mmengine.visualization import Visualizer
+
+
+@pytest.fixture(autouse=True)
+def mmengine_globals_are_restored():
+    """A Runner becomes MMEngine's current one and stays it; take that back after each test.
+
+    Otherwise a schedule in a later test would read the epoch of a Runner long gone.
+    """
+    managers = (MessageHub, MMLogger, DefaultScope, Visualizer)
+    saved = [manager._instance_dict.copy() for manager in managers]
+    yield
+    for manager, instances in zip(managers, saved):
+        manager._instance_dict.clear()
+        manager._instance_dict.update(instances)

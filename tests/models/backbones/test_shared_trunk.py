@@ -1,0 +1,148 @@
+"""SharedTrunk and splits: two pieces of a backbone are the backbone."""
+
+import copy
+
+import pytest
+import torch
+from build import BACKBONES, HRNET, MOBILENET, RESNET, SPLITS, build, images, randomize
+from mmengine.model import BaseModule
+from mmpose.registry import MODELS
+from torch import nn
+
+from mmpose_kd.models.backbones.splits import build_piece, run_steps
+
+PAIRS = [(name, split) for name, splits in SPLITS.items() for split in splits]
+VARIANTS = dict(
+    all_outputs=dict(RESNET, out_indices=(0, 1, 2, 3)),
+    deep_stem=dict(type='ResNetV1d', depth=18, stem_channels=8, base_channels=8),
+    mobilenet_two=dict(MOBILENET, out_indices=(2, 7)),
+    hrnet_multiscale=dict(
+        HRNET,
+        extra=dict(HRNET['extra'], stage4=dict(HRNET['extra']['stage4'], multiscale_output=True)),
+    ),
+)
+
+
+def cut(config, split):
+    """A stock backbone, and trunk and tail with the same weights."""
+    stock = randomize(build(config))
+    trunk = MODELS.build(dict(type='SharedTrunk', backbone=copy.deepcopy(config), split=split))
+    tail, steps = build_piece(copy.deepcopy(config), split, shared=False)
+    state = stock.state_dict()
+    trunk.load_state_dict({k: v for k, v in state.items() if k in trunk.state_dict()})
+    tail.load_state_dict({k: v for k, v in state.items() if k in tail.state_dict()})
+    return stock, trunk, tail, steps
+
+
+def finish(feats, tail, steps):
+    return run_steps(tail, steps, feats.state, feats.outputs)[1]
+
+
+def check_same(config, split):
+    stock, trunk, tail, steps = cut(config, split)
+    for training in (True, False):
+        for module in (stock, trunk, tail):
+            module.train(training)
+        expected = stock(images())
+        found = finish(trunk(images()), tail, steps)
+        assert len(found) == len(expected)
+        assert all(torch.equal(a, b) for a, b in zip(found, expected))
+
+
+@pytest.mark.parametrize(('name', 'split'), PAIRS)
+def test_trunk_and_tail_compute_what_the_stock_backbone_computes(name, split):
+    check_same(BACKBONES[name], split)
+
+
+@pytest.mark.parametrize('variant', VARIANTS)
+@pytest.mark.parametrize('split', ['stem', 'stage2', 'end'])
+def test_variants_of_the_stock_backbones_can_be_split_too(variant, split):
+    check_same(VARIANTS[variant], split)
+
+
+@pytest.mark.parametrize(('name', 'split'), PAIRS)
+def test_names_are_the_stock_names_and_each_is_in_one_piece(name, split):
+    stock, trunk, tail, _ = cut(BACKBONES[name], split)
+    ours = [*trunk.state_dict(), *tail.state_dict()]
+    assert sorted(ours) == sorted(stock.state_dict())
+    named = [n for piece in (trunk, tail) for n, _ in piece.named_parameters()]
+    assert sorted(named) == sorted(n for n, _ in stock.named_parameters())
+
+
+def test_unknown_split_names_the_setting_and_the_choices():
+    with pytest.raises(ValueError, match=r"split='stage9'.*HRNet.*'stem', 'stage1'.*'end'"):
+        MODELS.build(dict(type='SharedTrunk', backbone=HRNET, split='stage9'))
+
+
+def test_backbone_without_known_steps_is_refused():
+    with pytest.raises(TypeError, match=r'backbone.type: VGG cannot be split.*HRNet'):
+        MODELS.build(dict(type='SharedTrunk', backbone=dict(type='VGG', depth=11), split='stem'))
+
+
+def test_output_of_the_trunk_cannot_be_mistaken_for_features():
+    feats = MODELS.build(dict(type='SharedTrunk', backbone=RESNET, split='stage2'))(images())
+    for misuse in (lambda: feats[-1], lambda: list(feats)):
+        with pytest.raises(TypeError, match=r'model\.head\.neck'):
+            misuse()
+
+
+def test_frozen_stages_and_norm_eval_stay_frozen_after_train():
+    config = dict(RESNET, frozen_stages=1, norm_eval=True)
+    trunk = MODELS.build(dict(type='SharedTrunk', backbone=config, split='stage2'))
+    tail, _ = build_piece(config, 'stage2', shared=False)
+    trunk.train()
+    tail.train()
+    assert not any(p.requires_grad for p in trunk.layer1.parameters())
+    assert all(p.requires_grad for p in trunk.layer2.parameters())
+    norms = [
+        m for piece in (trunk, tail) for m in piece.modules() if isinstance(m, nn.BatchNorm2d)
+    ]
+    assert norms and not any(m.training for m in norms)
+
+
+def test_stock_initialisation_reaches_both_pieces():
+    class Parent(BaseModule):
+        def __init__(self):
+            super().__init__()
+            self.trunk = MODELS.build(dict(type='SharedTrunk', backbone=HRNET, split='stage2'))
+            self.tail, _ = build_piece(HRNET, 'stage2', shared=False)
+
+    parent = Parent()
+    parent.init_weights()
+    for piece in (parent.trunk, parent.tail):
+        convs = [m for m in piece.modules() if isinstance(m, nn.Conv2d)]
+        # HRNet draws from a normal of 0.001; torch's own default is far wider
+        assert convs and all(0 < m.weight.std() < 0.002 for m in convs)
+
+
+def test_pretrained_checkpoint_reaches_both_pieces(tmp_path):
+    stock = randomize(build(HRNET), seed=3)
+    torch.save({'state_dict': stock.state_dict()}, tmp_path / 'pretrained.pth')
+    config = dict(
+        HRNET, init_cfg=dict(type='Pretrained', checkpoint=str(tmp_path / 'pretrained.pth'))
+    )
+    trunk = MODELS.build(dict(type='SharedTrunk', backbone=config, split='stage2'))
+    tail, _ = build_piece(config, 'stage2', shared=False)
+    trunk.init_weights()
+    tail.init_weights()
+    for piece in (trunk, tail):
+        assert piece.state_dict()
+        assert all(torch.equal(v, stock.state_dict()[k]) for k, v in piece.state_dict().items())
+
+
+def test_a_copy_is_independent_of_the_original():
+    trunk = randomize(
+        MODELS.build(dict(type='SharedTrunk', backbone=RESNET, split='stage1'))
+    ).eval()
+    before = trunk(images()).state
+    other = copy.deepcopy(trunk)
+    randomize(other, seed=1)
+    assert torch.equal(trunk(images()).state, before)
+    assert not torch.equal(other(images()).state, before)
+
+
+def test_a_swapped_layer_is_swapped_in_the_forward_too():
+    trunk = MODELS.build(dict(type='SharedTrunk', backbone=RESNET, split='stem')).eval()
+    trunk.bn1 = nn.Identity()
+    norm = trunk._stock.bn1
+    assert norm is trunk.bn1

@@ -1,0 +1,122 @@
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import mmpose_kd
+from mmpose_kd.cli import main
+
+ROOT = Path(mmpose_kd.__file__).resolve().parents[1]
+
+
+def command(*args):
+    return [sys.executable, '-W', 'ignore', '-m', 'mmpose_kd.cli', *map(str, args)]
+
+
+def run(*args):
+    return subprocess.run(
+        command(*args),
+        env=dict(os.environ, PYTHONPATH=str(ROOT)),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def leaves_with(code, *args):
+    with pytest.raises(SystemExit) as caught:
+        main([str(arg) for arg in args])
+    assert caught.value.code == code
+
+
+def test_version_is_the_packages_version():
+    done = run('--version')
+    assert (done.returncode, done.stdout) == (0, f'mmpose-kd {mmpose_kd.__version__}\n')
+
+
+def test_help_names_every_command(capsys):
+    leaves_with(0, '--help')
+    shown = capsys.readouterr().out
+    for name in ('make-data', 'export', 'demo'):
+        assert re.search(rf'^    {name}\s', shown, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ('name', 'words'),
+    [
+        ('make-data', ('OUT', '--train N', '--val M', '--seed S')),
+        ('export', ('CONFIG', 'CHECKPOINT', 'OUT', '--branch BRANCH')),
+        ('demo', ('--out DIR',)),
+    ],
+)
+def test_each_command_explains_itself(capsys, name, words):
+    leaves_with(0, name, '--help')
+    shown = capsys.readouterr().out
+    for word in words:
+        assert word in shown
+
+
+def test_a_command_is_required(capsys):
+    leaves_with(2)
+    assert 'COMMAND' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ('args', 'message'),
+    [
+        (('make-data', 'out', '--train', '0'), "--train: '0' is not a whole number above 0"),
+        (('make-data', 'out', '--val', '-3'), "--val: '-3' is not a whole number above 0"),
+        (('make-data', 'out', '--seed', 'x'), "--seed: 'x' is not a whole number from 0 up"),
+        (('make-data',), 'the following arguments are required: OUT'),
+        (('export', 'c', 'p', 'o', '--branch', '1.5'), "'1.5' is neither a branch number"),
+        (('export', 'c', 'p', 'o', '--branch', '-1'), "'-1' is neither a branch number"),
+        (('export', 'c', 'p', 'o', '--branch', 'ensemble'), 'no plain model equals it'),
+        (('export', 'c', 'p'), 'the following arguments are required: OUT'),
+        (('fly',), "invalid choice: 'fly'"),
+    ],
+)
+def test_a_wrong_command_line_leaves_with_2_and_says_why(capsys, args, message):
+    leaves_with(2, *args)
+    assert message in capsys.readouterr().err
+
+
+def test_a_missing_file_is_one_line_and_no_traceback(tmp_path):
+    done = run('export', tmp_path / 'none.py', tmp_path / 'none.pth', tmp_path / 'out')
+    assert done.returncode == 1
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith('mmpose-kd: error: ')
+    assert 'none.py' in last
+    assert 'Traceback' not in done.stderr
+    assert not (tmp_path / 'out').exists()
+
+
+def test_make_data_writes_a_data_set(tmp_path):
+    done = run('make-data', tmp_path / 'data', '--train', 2, '--val', 1, '--seed', 3)
+    assert done.returncode == 0, done.stderr
+    names = {path.name for path in (tmp_path / 'data' / 'annotations').iterdir()}
+    assert names == {'person_keypoints_train2017.json', 'person_keypoints_val2017.json'}
+    assert len(list((tmp_path / 'data' / 'train2017').iterdir())) == 2
+
+
+def test_an_interruption_is_one_line_and_130(tmp_path):
+    with subprocess.Popen(
+        command('make-data', tmp_path / 'data', '--train', 100000),
+        env=dict(os.environ, PYTHONPATH=str(ROOT)),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        deadline = time.monotonic() + 120
+        while not list(tmp_path.rglob('*.*')):  # it has begun to draw
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        _, error = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert error.splitlines()[-1] == 'mmpose-kd: interrupted'
+    assert 'Traceback' not in error

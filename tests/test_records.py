@@ -1,0 +1,56 @@
+"""Reading back which branch was best."""
+
+import json
+
+import pytest
+from mmengine.config import Config
+
+from mmpose_kd.records import best_branch, validation_record
+
+
+def write(work_dir, run, lines):
+    folder = work_dir / run / 'vis_data'
+    folder.mkdir(parents=True)
+    (folder / 'scalars.json').write_text('\n'.join(lines))
+
+
+def record(epoch, scores, metric='coco/AP'):
+    branches = {f'branch{t}/{metric}': score for t, score in enumerate(scores)}
+    return json.dumps({metric: scores[0], **branches, f'ensemble/{metric}': 0.99, 'step': epoch})
+
+
+CFG = Config(dict(default_hooks=dict(checkpoint=dict(save_best='coco/AP', rule='greater'))))
+
+
+def test_the_highest_branch_of_that_epoch_wins_not_the_ensemble(tmp_path):
+    write(tmp_path, '20260101_000000', [record(5, [0.9, 0.1, 0.1]), record(10, [0.1, 0.2, 0.3])])
+    assert best_branch(CFG, tmp_path, 5) == 0
+    assert best_branch(CFG, tmp_path, 10) == 2
+
+
+def test_training_lines_with_the_same_step_are_not_validations(tmp_path):
+    write(tmp_path, '20260101_000000', [record(5, [0.1, 0.2]), json.dumps(dict(loss=1, step=5))])
+    assert best_branch(CFG, tmp_path, 5) == 1
+
+
+def test_a_resumed_run_counts_with_its_newest_record(tmp_path):
+    write(tmp_path, '20260101_000000', [record(5, [0.9, 0.1])])
+    write(tmp_path, '20260102_000000', [record(5, [0.1, 0.9])])
+    assert best_branch(CFG, tmp_path, 5) == 1
+
+
+def test_half_a_line_of_a_killed_run_is_passed_over(tmp_path):
+    write(tmp_path, '20260101_000000', [record(5, [0.1, 0.2]), '{"coco/AP": 0.'])
+    assert validation_record(tmp_path, 5)['branch1/coco/AP'] == 0.2
+
+
+def test_less_is_better_for_errors(tmp_path):
+    write(tmp_path, '20260101_000000', [record(5, [0.1, 0.2], 'NME')])
+    assert best_branch(Config(dict()), tmp_path, 5) == 0
+    rule = dict(default_hooks=dict(checkpoint=dict(save_best='NME', rule='less')))
+    assert best_branch(Config(rule), tmp_path, 5) == 0
+
+
+def test_no_record_is_an_error_that_says_what_to_do(tmp_path):
+    with pytest.raises(ValueError, match=r"--branch best: no validation.*epoch 7.*branch='all'"):
+        best_branch(CFG, tmp_path, 7)
