@@ -3,15 +3,15 @@
 _base_ = ['mmpose::body_2d_keypoint/topdown_heatmap/coco/td-hm_hrnet-w32_8xb64-210e_coco-256x192.py']
 custom_imports = dict(imports=['mmpose_kd'], allow_failed_imports=False)
 
-split = 'stage3'
+_split = 'stage3'
 model = dict(
     backbone=dict(
-        _delete_=True, type='SharedTrunk', backbone=_base_.model.backbone, split=split),
+        _delete_=True, type='SharedTrunk', backbone=_base_.model.backbone, split=_split),
     head=dict(
         _delete_=True,
         type='OKDHPHead',
         backbone=_base_.model.backbone,
-        split=split,
+        split=_split,
         head=_base_.model.head,
         num_branches=3,  # paper, section 4: T = 3
         # weights, temperature: the defaults of OKDHPHead, measured in docs/okdhp.md
@@ -19,3 +19,5 @@ model = dict(
     test_cfg=dict(branch='all'))  # coco/AP of branch 0, branch<t>/coco/AP, ensemble/coco/AP
 
 custom_hooks = [*_base_.custom_hooks, dict(type='BranchMetricsHook')]
+
+del _split  # leaves no trace in the dumped config

@@ -27,7 +27,7 @@ from .pictures import draw_curves, draw_panel, read_scalars
 from .records import validation_record
 
 CONFIG = Path(__file__).parent / '.mim/configs/demo/okdhp_hrnet-small_drawn.py'
-TRAIN_PICTURES, VAL_PICTURES = 1000, 150
+TRAIN_PICTURES, VAL_PICTURES = 700, 100
 
 
 class _ProgressHook(Hook):

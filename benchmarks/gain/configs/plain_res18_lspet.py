@@ -4,15 +4,15 @@ _base_ = ['mmpose::_base_/default_runtime.py']
 custom_imports = dict(imports=['mmpose_kd', 'benchmarks.gain.torso_pck'])
 
 data_root = '{{$LSPET:data/lspet}}/'
-max_epochs = 20
-train_cfg = dict(max_epochs=max_epochs, val_interval=5)
-optim_wrapper = dict(optimizer=dict(type='Adam', lr=1e-3))
+max_epochs = 16
+train_cfg = dict(max_epochs=max_epochs, val_interval=4)
+optim_wrapper = dict(optimizer=dict(type='Adam', lr=2e-3))
 param_scheduler = [
-    dict(type='LinearLR', begin=0, end=100, start_factor=0.01, by_epoch=False),
+    dict(type='LinearLR', begin=0, end=200, start_factor=0.01, by_epoch=False),
     dict(type='CosineAnnealingLR', begin=0, end=max_epochs, T_max=max_epochs, by_epoch=True),
 ]
 
-codec = dict(type='UDPHeatmap', input_size=(64, 64), heatmap_size=(16, 16), sigma=1)
+codec = dict(type='UDPHeatmap', input_size=(64, 64), heatmap_size=(16, 16), sigma=1.5)
 model = dict(
     type='TopdownPoseEstimator',
     data_preprocessor=dict(
@@ -40,7 +40,8 @@ train_pipeline = [
     dict(type='LoadImage'),
     dict(type='GetBBoxCenterScale'),
     dict(type='RandomFlip', direction='horizontal'),
-    dict(type='RandomBBoxTransform', shift_prob=0, rotate_factor=60),
+    dict(type='RandomBBoxTransform',
+         shift_prob=0, scale_factor=(0.75, 1.25), rotate_factor=30),
     dict(type='TopdownAffine', input_size=codec['input_size'], use_udp=True),
     dict(type='GenerateTarget', encoder=codec),
     dict(type='PackPoseInputs')
@@ -52,7 +53,7 @@ val_pipeline = [
     dict(type='PackPoseInputs')
 ]
 train_dataloader = dict(
-    batch_size=32,
+    batch_size=16,
     num_workers=0,
     sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(**dataset, pipeline=train_pipeline))
@@ -75,4 +76,4 @@ val_evaluator = [
         prefix='oks')
 ]
 test_evaluator = val_evaluator
-default_hooks = dict(checkpoint=dict(interval=5, max_keep_ckpts=1))
+default_hooks = dict(checkpoint=dict(interval=4, max_keep_ckpts=1))

@@ -1,0 +1,91 @@
+"""BranchMetricsHook: each output measured by the data set's own metric."""
+
+import numpy as np
+import pytest
+from build import build, okdhp_config, plain_config
+from mmengine.evaluator import BaseMetric, Evaluator
+
+from mmpose_kd.hooks.branch_metrics_hook import BranchMetricsHook, OutputMetric
+
+
+class MeanX(BaseMetric):
+    """Mean of the predicted x: a metric whose value shows which prediction it has seen."""
+
+    default_prefix = 'mine'
+
+    def __init__(self, outfile_prefix=None):
+        super().__init__()
+        self.outfile_prefix = outfile_prefix
+
+    def process(self, data_batch, data_samples):
+        self.results += [float(s['pred_instances']['keypoints'].mean()) for s in data_samples]
+
+    def compute_metrics(self, results):
+        return {'x': float(np.mean(results))}
+
+
+class Loop:
+    def __init__(self, evaluator):
+        self.evaluator = evaluator
+
+
+class Run:
+    """The attributes of a Runner that the hook reads."""
+
+    def __init__(self, model, evaluator):
+        self.model = model
+        self.val_loop = self.test_loop = Loop(evaluator)
+
+
+def sample(**values):
+    return {
+        f'pred_{name}': {'keypoints': np.full((1, 5, 2), float(value))}
+        for name, value in values.items()
+    }
+
+
+def okdhp(branch):
+    config = okdhp_config(num_branches=2)
+    config['test_cfg']['branch'] = branch
+    return build(config, init=False)
+
+
+def test_every_output_gets_its_own_value_under_its_own_name():
+    evaluator = Evaluator(MeanX())
+    hook = BranchMetricsHook()
+    hook.before_val(Run(okdhp('all'), evaluator))
+    samples = [sample(instances=1, branch0=1, branch1=2, ensemble=3)] * 2
+    evaluator.process(samples)
+    assert evaluator.evaluate(2) == {
+        'mine/x': 1, 'branch0/mine/x': 1, 'branch1/mine/x': 2, 'ensemble/mine/x': 3
+    }  # fmt: skip
+
+
+def test_a_second_validation_neither_repeats_outputs_nor_keeps_results():
+    evaluator = Evaluator(MeanX())
+    hook = BranchMetricsHook()
+    for value in (1, 5):
+        hook.before_val(Run(okdhp('all'), evaluator))
+        evaluator.process([sample(instances=value, branch0=value, branch1=value, ensemble=value)])
+        found = evaluator.evaluate(1)
+        assert len(found) == 4
+        assert set(found.values()) == {value}
+
+
+@pytest.mark.parametrize('branch', [0, 'ensemble'])
+def test_one_chosen_output_is_measured_alone(branch):
+    evaluator = Evaluator(MeanX())
+    BranchMetricsHook().before_test(Run(okdhp(branch), evaluator))
+    assert len(evaluator.metrics) == 1
+
+
+def test_a_plain_model_is_left_alone():
+    evaluator = Evaluator(MeanX())
+    BranchMetricsHook().before_val(Run(build(plain_config(), init=False), evaluator))
+    assert len(evaluator.metrics) == 1
+
+
+def test_result_files_of_different_outputs_do_not_overwrite_each_other():
+    metric = MeanX(outfile_prefix='results/run')
+    assert OutputMetric(metric, 'branch1').metric.outfile_prefix == 'results/run.branch1'
+    assert metric.outfile_prefix == 'results/run'

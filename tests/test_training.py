@@ -1,0 +1,163 @@
+"""Real training: MMPose's runner, resumed runs, several processes, the command line."""
+
+import json
+import os
+import subprocess
+import sys
+import uuid
+
+import pytest
+import torch
+from build import HRNET, okdhp_config
+from mmengine.config import Config
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from runs import draw, run_config
+
+
+@pytest.fixture(scope='module')
+def data(tmp_path_factory):
+    return draw(tmp_path_factory.mktemp('drawn') / 'data')
+
+
+class Stop(Hook):
+    """Ends a run as a crash would, at the start of an epoch."""
+
+    def __init__(self, epoch):
+        self.epoch = epoch
+
+    def before_train_epoch(self, runner):
+        if runner.epoch == self.epoch:
+            raise KeyboardInterrupt
+
+
+def train(cfg: dict, stop_at=None, **changes):
+    cfg = Config(cfg)
+    cfg.merge_from_dict({key.replace('__', '.'): value for key, value in changes.items()})
+    cfg.experiment_name = uuid.uuid4().hex
+    runner = Runner.from_cfg(cfg)
+    if stop_at is not None:
+        runner.register_hook(Stop(stop_at))
+    runner.train()
+    return runner
+
+
+def weights(path):
+    return torch.load(path, weights_only=True)['state_dict']
+
+
+def test_a_resumed_run_ends_with_the_same_weights_to_the_last_bit(data, tmp_path):
+    model = okdhp_config(HRNET, 'stage3', kd_schedule=dict(type='ramp_up', epochs=2))
+    model['head']['head']['out_channels'] = 17
+    whole, parts = (run_config(data, tmp_path / name, model) for name in ('whole', 'parts'))
+    train(whole, train_cfg__max_epochs=3)
+    with pytest.raises(KeyboardInterrupt):
+        train(parts, stop_at=1, train_cfg__max_epochs=3)
+    assert not (tmp_path / 'parts/epoch_2.pth').exists()
+    runner = train(parts, train_cfg__max_epochs=3, resume=True)
+    assert runner.epoch == 3
+    one, two = (weights(tmp_path / name / 'epoch_3.pth') for name in ('whole', 'parts'))
+    assert one.keys() == two.keys()
+    different = [key for key in one if not torch.equal(one[key], two[key])]
+    assert different == []
+
+
+def test_ema_and_half_precision_train_and_resume(data, tmp_path):
+    cfg = run_config(data, tmp_path)
+    cfg['custom_hooks'].append(dict(type='EMAHook'))
+    cfg['optim_wrapper'].update(type='AmpOptimWrapper', dtype='bfloat16')
+    train(cfg, train_cfg__max_epochs=1)
+    runner = train(cfg, train_cfg__max_epochs=2, resume=True)
+    assert runner.epoch == 2
+    saved = torch.load(tmp_path / 'epoch_2.pth', weights_only=True)
+    assert 'ema_state_dict' in saved
+    assert all(torch.isfinite(v.float()).all() for v in saved['state_dict'].values())
+
+
+DDP_STEP = """
+import os, sys
+import torch, torch.distributed as dist
+sys.path.insert(0, {tests!r})
+from build import build, images, okdhp_config, randomize, samples, total, HRNET
+from mmengine.model import MMDistributedDataParallel
+from torch import nn
+
+rank, world = int(os.environ['RANK']), int(os.environ['WORLD_SIZE'])
+dist.init_process_group('gloo')
+model = randomize(build(okdhp_config(HRNET, 'stage3')))
+for norm in model.modules():
+    if isinstance(norm, nn.modules.batchnorm._BatchNorm):
+        norm.eval()
+x, batch = images(4), samples(4)
+alone = dict(total=total(model.loss(x, batch)))
+alone['total'].backward()
+expected = {{n: p.grad.clone() for n, p in model.named_parameters()}}
+model.zero_grad()
+ddp = MMDistributedDataParallel(model, broadcast_buffers=False)  # no find_unused_parameters
+for step in range(2):  # a parameter left out of the first step fails in the second
+    ddp.zero_grad()
+    half = slice(2 * rank, 2 * rank + 2)
+    total(ddp(x[half], batch[half], mode='loss')).backward()
+for n, p in model.named_parameters():
+    torch.testing.assert_close(p.grad, expected[n], rtol=1e-4, atol=1e-7, msg=n)
+print('SAME', rank)
+"""
+
+
+def test_two_processes_get_the_gradients_of_one_with_the_joined_batch(tmp_path):
+    script = tmp_path / 'ddp.py'
+    script.write_text(DDP_STEP.format(tests=os.path.dirname(os.path.abspath(__file__))))
+    command = [sys.executable, '-m', 'torch.distributed.run', '--nproc_per_node=2']
+    command += ['--master_port=29517', str(script)]
+    env = {**os.environ, 'OMP_NUM_THREADS': '1'}
+    done = subprocess.run(command, capture_output=True, text=True, env=env, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert 'SAME 0' in done.stdout and 'SAME 1' in done.stdout
+
+
+def test_mim_trains_tests_and_resumes_and_the_student_needs_no_mmpose_kd(data, tmp_path):
+    """The commands of the README, from another folder."""
+    config = Config(run_config(data, tmp_path / 'work'))
+    config.log_level = 'INFO'
+    config.dump(tmp_path / 'okdhp.py')
+
+    def call(*command, **env):
+        done = subprocess.run(
+            [sys.executable, '-m', *command], capture_output=True, text=True, cwd=tmp_path,
+            env={**os.environ, **env},
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr[-3000:]
+        return done.stdout
+
+    def metrics(work_dir):
+        return json.loads(max(work_dir.glob('*/*.json')).read_text())
+
+    call('mim', 'train', 'mmpose', 'okdhp.py', '--cfg-options', 'train_cfg.max_epochs=1')
+    call('mim', 'train', 'mmpose', 'okdhp.py', '--resume')
+    checkpoint = tmp_path / 'work/epoch_2.pth'
+    test = ['mim', 'test', 'mmpose']
+    call(*test, 'okdhp.py', '--checkpoint', str(checkpoint), '--work-dir', 'tested')
+    call('mmpose_kd.cli', 'export', 'okdhp.py', str(checkpoint), 'student', '--branch', '0')
+    # a package of that name that cannot be imported shadows the real one
+    (tmp_path / 'shadow').mkdir()
+    (tmp_path / 'shadow/mmpose_kd.py').write_text('raise ImportError("not here")')
+    call(
+        *test, 'student/student.py', '--checkpoint', 'student/student.pth',
+        '--work-dir', 'student_tested', PYTHONPATH=str(tmp_path / 'shadow'),
+    )  # fmt: skip
+    trained, student = metrics(tmp_path / 'tested'), metrics(tmp_path / 'student_tested')
+    assert student['EPE'] == trained['EPE'] == trained['branch0/EPE']
+    assert student['coco/AP'] == trained['coco/AP']
+
+
+def test_training_lowers_the_loss_of_every_output(data, tmp_path):
+    cfg = run_config(data, tmp_path)
+    train(cfg, train_cfg__max_epochs=12, train_cfg__val_interval=12)
+    lines = [
+        json.loads(line)
+        for path in tmp_path.glob('*/vis_data/scalars.json')
+        for line in path.read_text().splitlines()
+    ]
+    steps = [line for line in lines if 'loss' in line]
+    for key in ('loss_kpt', 'loss_kpt_branch1', 'loss_kpt_branch2', 'loss_ensemble'):
+        assert steps[-1][key] < 0.9 * steps[0][key], key
