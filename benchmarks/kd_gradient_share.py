@@ -16,7 +16,7 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner, load_checkpoint, set_random_seed
 
 import mmpose_kd  # noqa: F401  (registers the models)
-from mmpose_kd.models.heads.okdhp_head import PRESETS
+from mmpose_kd.models.heads.okdhp_presets import PRESETS
 
 RELEASED = PRESETS['released']['kd_loss']
 DEFAULT = PRESETS['default']['kd_loss']

@@ -19,5 +19,3 @@ model = dict(
     test_cfg=dict(branch='all'))  # coco/AP of branch 0, branch<t>/coco/AP, ensemble/coco/AP
 
 custom_hooks = [*_base_.custom_hooks, dict(type='BranchMetricsHook')]
-
-del _split  # leaves no trace in the dumped config

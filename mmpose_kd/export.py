@@ -7,13 +7,14 @@ import tempfile
 from pathlib import Path
 from typing import Optional, Union
 
+import mmpose.registry
 import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.model import BaseModel
-from mmengine.registry import DefaultScope, init_default_scope
+from mmengine.registry import DefaultScope, Registry, init_default_scope
 from mmengine.structures import InstanceData
-from mmpose.registry import HOOKS, MODELS
+from mmpose.registry import MODELS
 from mmpose.structures import PoseDataSample
 
 from .deployed import Deployed
@@ -58,13 +59,17 @@ def export_student(
         if not path.is_file():
             raise FileNotFoundError(f'{path}: no such file')
     cfg = Config.fromfile(config)
+    if not isinstance(cfg.get('model'), dict):
+        raise ExportError(
+            f'{config} has no model: give the config that the model was trained with'
+        )
     if DefaultScope.get_current_instance() is None:
         init_default_scope(cfg.get('default_scope', 'mmpose'))
     saved = _read(checkpoint)
     state = saved.get('state_dict', saved)
     if branch == 'best':
         try:
-            branch = best_branch(cfg, checkpoint.parent, saved.get('meta', {}).get('epoch'))
+            branch = best_branch(cfg, checkpoint.parent, _validation_step(cfg, saved))
         except ValueError as error:
             raise ExportError(str(error)) from error
 
@@ -77,8 +82,6 @@ def export_student(
         weights, script = Path(folder, 'student.pth'), Path(folder, 'student.py')
         torch.save({'state_dict': plain_state, 'meta': meta}, weights)
         student.dump(script)
-        if PACKAGE in script.read_text():
-            raise ExportError(f'the student config still mentions {PACKAGE}: {_mentions(student)}')
         again = _read(weights)['state_dict']
         plain = _load(Config.fromfile(script).model, again, 'the student does not load strictly')
         _check_same_predictions(trained, plain, _input_size(cfg), labels)
@@ -90,14 +93,26 @@ def export_student(
 
 def _read(checkpoint: Path) -> dict:
     try:
-        return torch.load(checkpoint, map_location='cpu', weights_only=True)
+        saved = torch.load(checkpoint, map_location='cpu', weights_only=True)
     except Exception as error:  # a truncated, foreign or unsafe file: torch raises many types
         raise ExportError(f'{checkpoint} cannot be read as a checkpoint: {error}') from error
+    if not isinstance(saved, dict):
+        raise ExportError(f'{checkpoint} holds a {type(saved).__name__}, not a checkpoint')
+    return saved
+
+
+def _validation_step(cfg: Config, saved: dict) -> int:
+    """The number under which the validation after this checkpoint is recorded."""
+    by_epoch = cfg.get('train_cfg', {}).get('by_epoch', True)
+    return saved.get('meta', {}).get('epoch' if by_epoch else 'iter')
 
 
 def _load(model: dict, state: dict, problem: str) -> BaseModel:
     """Build a model and load all of its weights; none are fetched from elsewhere."""
-    built = MODELS.build(model)
+    try:
+        built = MODELS.build(model)
+    except (TypeError, ValueError, KeyError, AttributeError, AssertionError) as error:
+        raise ExportError(f'{problem}: the model cannot be built: {error}') from error
     try:
         built.load_state_dict(state, strict=True)
     except RuntimeError as error:
@@ -139,26 +154,43 @@ def _plain_config(cfg: Config, model: dict) -> Config:
     plain = cfg.to_dict()
     plain['model'] = Config(dict(model=model)).to_dict()['model']
     imports = plain.pop('custom_imports', None) or {}
-    others = [name for name in imports.get('imports', []) if name.partition('.')[0] != PACKAGE]
+    modules = imports.get('imports', [])
+    modules = [modules] if isinstance(modules, str) else modules
+    others = [name for name in modules if name.partition('.')[0] != PACKAGE]
     if others:
         plain['custom_imports'] = {**imports, 'imports': others}
     plain['custom_hooks'] = [
         hook for hook in plain.get('custom_hooks') or [] if not _is_ours(hook['type'])
     ]
-    for key in ('work_dir', 'launcher'):  # of the run, not of the model
-        plain.pop(key, None)
+    for key in [k for k in plain if k in ('work_dir', 'launcher') or k.startswith('_')]:
+        del plain[key]  # of the run, or a help variable of the config; not of the model
     plain.update(load_from=None, resume=False)
+    traces = _traces(plain)
+    if traces:
+        raise ExportError(
+            f'the student would still need {PACKAGE}: {", ".join(traces)}; nothing was written'
+        )
     return Config(plain)
 
 
-def _is_ours(hook) -> bool:
-    cls = HOOKS.get(hook) if isinstance(hook, str) else hook
-    return cls is not None and cls.__module__.partition('.')[0] == PACKAGE
+def _is_ours(kind) -> bool:
+    """Whether a ``type`` of a config is a class of this package, or the name of one."""
+    if isinstance(kind, str):
+        registries = [r for r in vars(mmpose.registry).values() if isinstance(r, Registry)]
+        classes = [r.module_dict[kind] for r in registries if kind in r.module_dict]
+    else:
+        classes = [kind] if isinstance(kind, type) else []
+    return any(cls.__module__.partition('.')[0] == PACKAGE for cls in classes)
 
 
-def _mentions(cfg: Config) -> str:
-    lines = [line.strip() for line in cfg.pretty_text.splitlines() if PACKAGE in line]
-    return '; '.join(lines)
+def _traces(node, key: str = '') -> list[str]:
+    """Keys of the config under which something of this package is still asked for."""
+    if isinstance(node, dict):
+        own = [f"{key}type='{node['type']}'"] if _is_ours(node.get('type')) else []
+        return own + [line for k, v in node.items() for line in _traces(v, f'{key}{k}.')]
+    if isinstance(node, (list, tuple)):
+        return [line for i, v in enumerate(node) for line in _traces(v, f'{key}{i}.')]
+    return []
 
 
 def _input_size(cfg: Config) -> tuple[int, int]:

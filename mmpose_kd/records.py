@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 from mmengine.config import Config
@@ -54,13 +55,29 @@ def best_branch(cfg: Config, work_dir: Path, epoch: int) -> int:
             f"{work_dir}; train with model.test_cfg.branch='all' and BranchMetricsHook, choose a "
             'checkpoint of a validated epoch, or give --branch N'
         )
+    metric, greater = _chosen_metric(cfg, record)
+    scores = {}
+    for key, value in record.items():
+        output, _, name = key.partition('/')
+        if name == metric and output.startswith('branch') and not math.isnan(value):
+            scores[int(output[len('branch') :])] = value if greater else -value
+    if not scores:
+        raise ValueError(
+            f'--branch best: {metric} is not a number for any branch; give --branch N'
+        )
+    return max(sorted(scores), key=scores.get)
+
+
+def _chosen_metric(cfg: Config, record: dict) -> tuple[str, bool]:
+    """The metric that the run saves its best checkpoint by, and whether more of it is better."""
     hook = cfg.get('default_hooks', {}).get('checkpoint', {})
     metrics = [key[len('branch0/') :] for key in record if key.startswith('branch0/')]
-    metric = hook.get('save_best')
-    if metric not in metrics:
-        metric = metrics[0]
-    rule = hook.get('rule') or ('less' if metric.endswith(LESS) else 'greater')
-    scores = {}
-    while (value := record.get(f'branch{len(scores)}/{metric}')) is not None:
-        scores[len(scores)] = value if rule == 'greater' else -value
-    return max(scores, key=scores.get)
+    names, rules = (
+        value if isinstance(value, (list, tuple)) else [value]
+        for value in (hook.get('save_best'), hook.get('rule'))
+    )
+    for i, name in enumerate(names):
+        if name in metrics:
+            rule = rules[i] if i < len(rules) else rules[-1]
+            return name, rule == 'greater' if rule else not name.endswith(LESS)
+    return metrics[0], not metrics[0].endswith(LESS)

@@ -47,11 +47,18 @@ class Schedule:
             lowest = 0 if name == 'start' else 1
             if isinstance(value, bool) or not isinstance(value, (int, float)):
                 raise ValueError(f'{self.key}.{name}={value!r}: give a number of epochs')
-            if not (0 < value < 1 or (value == int(value) and value >= lowest)):
+            is_share = isinstance(value, float) and 0 < value < 1
+            if not (is_share or (isinstance(value, int) and value >= lowest)):
                 raise ValueError(
                     f'{self.key}.{name}={value!r}: give a whole number of epochs (at least '
                     f'{lowest}), or a float in (0, 1) for a share of the run'
                 )
+
+        if self.type == 'constant' and self.epochs is not None:
+            raise ValueError(
+                f"{self.key}.epochs={self.epochs!r} has no meaning with type='constant': give "
+                'ramp_up or linear_decay, or use start and stop'
+            )
 
     @classmethod
     def build(cls, cfg: Union[None, dict, Schedule], key: str = 'schedule') -> Schedule:
@@ -83,11 +90,14 @@ class Schedule:
     def now(self) -> float:
         """The factor at the epoch that MMEngine's message hub holds.
 
-        The hub is saved with every checkpoint, so a resumed run goes on as it would have.
-        Outside a Runner, where no epoch is known, the schedule stands at epoch 0 of 1.
+        The hub is saved with every checkpoint, so a resumed run goes on as it would have. A run
+        of one epoch, which is how MMEngine presents an iteration-based one, counts the share of
+        its iterations that is done. Outside a Runner, where no epoch is known, the schedule
+        stands at epoch 0 of 1.
         """
-        hub = MessageHub.get_current_instance()
-        info = hub.runtime_info
+        info = MessageHub.get_current_instance().runtime_info
         if not info.get('max_epochs'):
             return self.factor(0, 1)
+        if info['max_epochs'] == 1 and info.get('max_iters'):
+            return self.factor(info.get('iter', 0) / info['max_iters'], 1)
         return self.factor(info.get('epoch', 0), info['max_epochs'])

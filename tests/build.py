@@ -43,10 +43,32 @@ RESNET = dict(type='ResNet', depth=18, stem_channels=8, base_channels=8)
 MOBILENET = dict(type='MobileNetV2', widen_factor=0.25)
 SHUFFLENET = dict(type='ShuffleNetV2', widen_factor=0.5)
 
-BACKBONES = dict(HRNet=HRNET, ResNet=RESNET, MobileNetV2=MOBILENET, ShuffleNetV2=SHUFFLENET)
-CHANNELS = dict(HRNet=4, ResNet=64, MobileNetV2=1280, ShuffleNetV2=1024)
+LITEHRNET = dict(
+    type='LiteHRNet',
+    in_channels=3,
+    extra=dict(
+        stem=dict(stem_channels=16, out_channels=16, expand_ratio=1),
+        num_stages=3,
+        stages_spec=dict(
+            num_modules=(1, 1, 1),
+            num_branches=(2, 3, 4),
+            num_blocks=(1, 1, 1),
+            module_type=('LITE', 'LITE', 'LITE'),
+            with_fuse=(True, True, True),
+            reduce_ratios=(2, 2, 2),
+            num_channels=((16, 32), (16, 32, 64), (16, 32, 64, 128)),
+        ),
+        with_head=True,
+    ),
+)
+
+BACKBONES = dict(
+    HRNet=HRNET, LiteHRNet=LITEHRNET, ResNet=RESNET, MobileNetV2=MOBILENET, ShuffleNetV2=SHUFFLENET
+)
+CHANNELS = dict(HRNet=4, LiteHRNet=16, ResNet=64, MobileNetV2=1280, ShuffleNetV2=1024)
 SPLITS = dict(
     HRNet=['stem', 'stage1', 'stage2', 'stage3', 'stage4', 'end'],
+    LiteHRNet=['stem', 'stage1', 'stage2', 'stage3', 'end'],
     ResNet=['stem', 'stage1', 'stage2', 'stage3', 'stage4', 'end'],
     MobileNetV2=['stem', *(f'stage{i}' for i in range(1, 8)), 'end'],
     ShuffleNetV2=['stem', 'stage1', 'stage2', 'stage3', 'end'],
@@ -55,7 +77,7 @@ SPLITS = dict(
 
 def head_config(backbone: dict) -> dict:
     """A stock heatmap head that turns the backbone's output into 8 x 16 heatmaps."""
-    deconv = () if backbone['type'] == 'HRNet' else (8, 8, 8)
+    deconv = () if 'HRNet' in backbone['type'] else (8, 8, 8)
     return dict(
         type='HeatmapHead',
         in_channels=CHANNELS[backbone['type']],

@@ -18,3 +18,17 @@ def mmengine_globals_are_restored():
     for manager, instances in zip(managers, saved):
         manager._instance_dict.clear()
         manager._instance_dict.update(instances)
+
+
+@pytest.fixture(scope='session')
+def run(tmp_path_factory):
+    """A finished run of MMPose's runner: a folder with okdhp.py, data/ and work/."""
+    from mmengine.config import Config
+    from mmengine.runner import Runner
+    from runs import draw, run_config
+
+    folder = tmp_path_factory.mktemp('run')
+    cfg = Config(run_config(draw(folder / 'data'), folder / 'work'))
+    cfg.dump(folder / 'okdhp.py')
+    Runner.from_cfg(Config.fromfile(folder / 'okdhp.py')).train()
+    return folder

@@ -7,24 +7,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from build import build, images, okdhp_config, plain_config
+from build import build, images, okdhp_config, plain_config, randomize
 from mmengine.config import Config
 from mmengine.runner import Runner
 from mmpose.registry import MODELS
-from runs import EPOCHS, draw, run_config
+from runs import EPOCHS, run_config
 
 from mmpose_kd.export import ExportError, export_student
 from mmpose_kd.records import validation_record
-
-
-@pytest.fixture(scope='module')
-def run(tmp_path_factory):
-    """A finished run: its work directory, with config and checkpoints."""
-    folder = tmp_path_factory.mktemp('run')
-    cfg = Config(run_config(draw(folder / 'data'), folder / 'work'))
-    cfg.dump(folder / 'okdhp.py')
-    Runner.from_cfg(Config.fromfile(folder / 'okdhp.py')).train()
-    return folder
 
 
 def checkpoint(run):
@@ -153,6 +143,83 @@ def test_a_plain_model_needs_no_export(run, tmp_path):
     torch.save(dict(state_dict=build(cfg.model).state_dict()), tmp_path / 'plain.pth')
     with pytest.raises(ExportError, match='nothing of mmpose_kd'):
         export_student(tmp_path / 'plain.py', tmp_path / 'plain.pth', tmp_path / 'out')
+
+
+def export_untrained(folder, config, branch=None, **changes):
+    """Export a model straight after it was built; changes are to the run's config."""
+    cfg = Config(run_config(folder / 'data', folder / 'work', config))
+    cfg.merge_from_dict(changes)
+    cfg.dump(folder / 'config.py')
+    model = randomize(build(cfg.model))
+    torch.save(dict(state_dict=model.state_dict()), folder / 'weights.pth')
+    export_student(folder / 'config.py', folder / 'weights.pth', folder / 'out', branch)
+    return Config.fromfile(folder / 'out/student.py')
+
+
+def test_the_releases_loss_leaves_no_type_of_ours_behind(tmp_path):
+    config = okdhp_config(preset='released', fau=dict(type='FAU', form='released'))
+    config['head']['head']['loss'] = dict(type='JointsMSELoss', loss_weight=3.0)
+    student = export_untrained(tmp_path, config)
+    assert student.model.head.loss == dict(
+        type='KeypointMSELoss', use_target_weight=True, loss_weight=1.5
+    )
+
+
+def test_a_type_of_ours_elsewhere_is_refused_with_its_key(tmp_path):
+    changes = {'val_evaluator': [dict(type='EPE', hook=dict(type='BranchMetricsHook'))]}
+    with pytest.raises(ExportError, match=r"val_evaluator.0.hook.type='BranchMetricsHook'"):
+        export_untrained(tmp_path, okdhp_config(), **changes)
+    assert not (tmp_path / 'out').exists()
+
+
+def test_a_folder_named_like_the_package_is_no_trace(tmp_path):
+    folder = tmp_path / 'mmpose_kd'
+    folder.mkdir()
+    assert 'mmpose_kd' in export_untrained(folder, okdhp_config()).val_dataloader.dataset.data_root
+
+
+def test_imports_of_others_stay_and_help_variables_go(tmp_path):
+    student = export_untrained(
+        tmp_path, okdhp_config(), custom_imports=dict(imports=['json', 'mmpose_kd']), _help=1
+    )
+    assert student.custom_imports.imports == ['json']
+    assert '_help' not in student
+    again = tmp_path / 'again'
+    again.mkdir()
+    student = export_untrained(again, okdhp_config(), custom_imports=dict(imports='mmpose_kd'))
+    assert 'custom_imports' not in student
+
+
+def test_a_neck_of_a_branch_becomes_the_models_neck(tmp_path):
+    neck = dict(type='ChannelMapper', in_channels=[64], out_channels=32, kernel_size=1)
+    config = okdhp_config(neck=neck)
+    config['head']['head']['in_channels'] = 32
+    student = export_untrained(tmp_path, config, branch=2)
+    assert student.model.neck == neck
+
+
+def test_the_averaged_weights_of_an_ema_run_are_exported(run, tmp_path):
+    cfg = Config(run_config(run / 'data', tmp_path / 'work'))
+    cfg.custom_hooks.append(dict(type='EMAHook', momentum=0.5))
+    cfg.experiment_name = 'ema'
+    cfg.dump(tmp_path / 'ema.py')
+    Runner.from_cfg(cfg).train()
+    checkpoint = tmp_path / 'work' / f'epoch_{EPOCHS}.pth'
+    export_student(tmp_path / 'ema.py', checkpoint, tmp_path / 'out')
+    saved = torch.load(checkpoint, weights_only=True)
+    exported = torch.load(tmp_path / 'out/student.pth', weights_only=True)['state_dict']
+    key = 'head.branches.0.head.final_layer.weight'
+    assert torch.equal(exported['head.final_layer.weight'], saved['state_dict'][key])
+    assert not torch.equal(saved['state_dict'][key], saved['ema_state_dict'][f'module.{key}'])
+
+
+def test_a_config_without_a_model_and_a_file_without_weights_are_named(run, tmp_path):
+    (tmp_path / 'empty.py').write_text('train_cfg = dict()\n')
+    with pytest.raises(ExportError, match=r'empty.py has no model'):
+        export_student(tmp_path / 'empty.py', checkpoint(run), tmp_path / 'out')
+    torch.save([1, 2], tmp_path / 'list.pth')
+    with pytest.raises(ExportError, match=r'list.pth holds a list'):
+        export_student(run / 'okdhp.py', tmp_path / 'list.pth', tmp_path / 'out')
 
 
 def test_a_student_that_would_predict_otherwise_writes_nothing(run, tmp_path):

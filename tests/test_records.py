@@ -51,6 +51,24 @@ def test_less_is_better_for_errors(tmp_path):
     assert best_branch(Config(rule), tmp_path, 5) == 0
 
 
+def test_lists_of_metrics_and_rules_are_understood(tmp_path):
+    lines = [record(5, [0.5, 0.9, 0.1])]
+    write(tmp_path, '20260101_000000', lines)
+    hook = dict(save_best=['PCK', 'coco/AP'], rule=['less', 'greater'])
+    assert best_branch(Config(dict(default_hooks=dict(checkpoint=hook))), tmp_path, 5) == 1
+
+
+def test_a_rule_for_another_metric_is_not_applied(tmp_path):
+    write(tmp_path, '20260101_000000', [record(5, [0.5, 0.9, 0.1])])
+    hook = dict(save_best='loss', rule='less')
+    assert best_branch(Config(dict(default_hooks=dict(checkpoint=hook))), tmp_path, 5) == 1
+
+
+def test_a_branch_without_a_number_does_not_win(tmp_path):
+    write(tmp_path, '20260101_000000', [record(5, [float('nan'), 3.0, 2.0], 'EPE')])
+    assert best_branch(Config(dict()), tmp_path, 5) == 2
+
+
 def test_no_record_is_an_error_that_says_what_to_do(tmp_path):
     with pytest.raises(ValueError, match=r"--branch best: no validation.*epoch 7.*branch='all'"):
         best_branch(CFG, tmp_path, 7)

@@ -60,15 +60,24 @@ def test_inside_a_run_it_reads_the_epoch(hub):
     assert Schedule('linear_decay').now() == pytest.approx(0.7)
 
 
+def test_an_iteration_based_run_counts_its_iterations(hub):
+    for name, value in dict(epoch=0, max_epochs=1, iter=750, max_iters=1000).items():
+        hub.update_info(name, value)
+    assert Schedule('linear_decay').now() == pytest.approx(0.25)
+    assert Schedule('ramp_up', epochs=0.5).now() == 1
+
+
 @pytest.mark.parametrize(
     ('cfg', 'message'),
     [
         (dict(type='cosine'), r"x.type='cosine'.*ramp_up"),
-        (dict(epochs=0), r'x.epochs=0'),
-        (dict(epochs=1.5), r'x.epochs=1.5'),
+        (dict(type='ramp_up', epochs=0), r'x.epochs=0'),
+        (dict(type='ramp_up', epochs=1.5), r'x.epochs=1.5'),
         (dict(start=-1), r'x.start=-1'),
         (dict(stop='never'), r"x.stop='never'.*number"),
         (dict(epochs=True), r'x.epochs=True'),
+        (dict(epochs=1.0), r'x.epochs=1.0'),
+        (dict(epochs=5), r"x.epochs=5 has no meaning with type='constant'"),
         (dict(length=3), r'x=.*length'),
     ],
 )

@@ -17,7 +17,6 @@ _backbone = dict(  # one block where HRNet-w32 has four, 16 channels where it ha
 model = dict(
     backbone=dict(backbone=_backbone),
     head=dict(backbone=_backbone, head=dict(in_channels=16, decoder=codec)))
-del _backbone
 
 max_epochs = 6
 train_cfg = dict(max_epochs=max_epochs, val_interval=2)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 
-from mmengine.evaluator import BaseMetric, Evaluator
+from mmengine.evaluator import BaseMetric, DumpResults, Evaluator
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
@@ -22,11 +22,7 @@ class OutputMetric(BaseMetric):
     def __init__(self, metric: BaseMetric, output: str):
         super().__init__(collect_device=metric.collect_device, prefix=output)
         self.output = output
-        self.metric = copy.copy(metric)
-        self.metric.results = []
-        if getattr(metric, 'outfile_prefix', None):
-            # else each output would overwrite the result file of the one before
-            self.metric.outfile_prefix = f'{metric.outfile_prefix}.{output}'
+        self.metric = _independent(metric, output)
 
     def process(self, data_batch, data_samples) -> None:
         """Let the metric see this output's predictions in the place of the main ones."""
@@ -43,6 +39,21 @@ class OutputMetric(BaseMetric):
         return {f'{self.prefix}/{key}': v for key, v in self.metric.evaluate(size).items()}
 
 
+def _independent(metric: BaseMetric, output: str) -> BaseMetric:
+    """A copy that collects for itself, and shares what is large: the loaded annotations."""
+    twin = copy.copy(metric)
+    twin.results = []
+    if getattr(metric, 'outfile_prefix', None):
+        # else each output would overwrite the result file of the one before
+        twin.outfile_prefix = f'{metric.outfile_prefix}.{output}'
+    for name, value in vars(metric).items():  # metrics made of metrics
+        if isinstance(value, BaseMetric):
+            setattr(twin, name, _independent(value, output))
+        elif isinstance(value, dict) and any(isinstance(v, BaseMetric) for v in value.values()):
+            setattr(twin, name, {k: _independent(v, output) for k, v in value.items()})
+    return twin
+
+
 @HOOKS.register_module()
 class BranchMetricsHook(Hook):
     """Report the data set's metrics for each branch and for the ensemble.
@@ -51,6 +62,12 @@ class BranchMetricsHook(Hook):
     unchanged, the others stand beside them (``branch0/coco/AP``, ``ensemble/coco/AP``). Works
     with every metric that reads ``pred_instances``.
     """
+
+    def before_run(self, runner: Runner) -> None:
+        """Compare trunk and head before any data is loaded: here both can be seen."""
+        model = _unwrapped(runner)
+        if hasattr(model.head, 'check_source') and hasattr(model.backbone, 'source'):
+            model.head.check_source(model.backbone.source)
 
     def before_val(self, runner: Runner) -> None:
         """Extend the validation's evaluator."""
@@ -61,11 +78,22 @@ class BranchMetricsHook(Hook):
         self._extend(runner, runner.test_loop.evaluator)
 
     def _extend(self, runner: Runner, evaluator: Evaluator) -> None:
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = _unwrapped(runner)
         if model.test_cfg.get('branch') != 'all':
             return
+        if type(evaluator) is not Evaluator:
+            raise TypeError(
+                f'val_evaluator.type={type(evaluator).__name__}: BranchMetricsHook can only '
+                "extend MMEngine's Evaluator; leave the hook out, or set model.test_cfg.branch to "
+                'one branch'
+            )
         if any(isinstance(metric, OutputMetric) for metric in evaluator.metrics):
             return
         names = [*model.head.branch_names, 'ensemble']
-        own = list(evaluator.metrics)
+        # a dump of the samples holds every output's predictions anyway
+        own = [metric for metric in evaluator.metrics if not isinstance(metric, DumpResults)]
         evaluator.metrics.extend(OutputMetric(metric, name) for name in names for metric in own)
+
+
+def _unwrapped(runner: Runner):
+    return runner.model.module if is_model_wrapper(runner.model) else runner.model

@@ -1,9 +1,10 @@
 """BranchMetricsHook: each output measured by the data set's own metric."""
 
+import mmengine
 import numpy as np
 import pytest
 from build import build, okdhp_config, plain_config
-from mmengine.evaluator import BaseMetric, Evaluator
+from mmengine.evaluator import BaseMetric, DumpResults, Evaluator
 
 from mmpose_kd.hooks.branch_metrics_hook import BranchMetricsHook, OutputMetric
 
@@ -83,6 +84,54 @@ def test_a_plain_model_is_left_alone():
     evaluator = Evaluator(MeanX())
     BranchMetricsHook().before_val(Run(build(plain_config(), init=False), evaluator))
     assert len(evaluator.metrics) == 1
+
+
+def test_a_dump_of_predictions_keeps_the_main_ones(tmp_path):
+    dump = DumpResults(str(tmp_path / 'out.pkl'))
+    evaluator = Evaluator([MeanX(), dump])
+    BranchMetricsHook().before_test(Run(okdhp('all'), evaluator))
+    evaluator.process([sample(instances=1, branch0=1, branch1=2, ensemble=3)])
+    evaluator.evaluate(1)
+    saved = mmengine.load(tmp_path / 'out.pkl')
+    assert saved[0]['pred_instances']['keypoints'].mean() == 1
+
+
+class Parts(MeanX):
+    """A metric made of metrics, as MMPose's KeypointPartitionMetric is."""
+
+    def __init__(self):
+        super().__init__()
+        self.metrics = dict(all=MeanX())
+
+    def process(self, data_batch, data_samples):
+        self.metrics['all'].process(data_batch, data_samples)
+        self.results += self.metrics['all'].results[-len(data_samples) :]
+
+    def compute_metrics(self, results):
+        return {'x': float(np.mean(self.metrics['all'].results))}
+
+
+def test_a_metric_made_of_metrics_is_separate_for_each_output():
+    evaluator = Evaluator(Parts())
+    BranchMetricsHook().before_val(Run(okdhp('all'), evaluator))
+    evaluator.process([sample(instances=1, branch0=1, branch1=2, ensemble=3)])
+    found = evaluator.evaluate(1)
+    assert list(found.values()) == [1, 1, 2, 3]
+
+
+def test_an_evaluator_of_another_kind_is_refused_with_its_key():
+    class Other(Evaluator):
+        pass
+
+    with pytest.raises(TypeError, match=r'val_evaluator.type=Other'):
+        BranchMetricsHook().before_val(Run(okdhp('all'), Other(MeanX())))
+
+
+def test_trunk_and_head_are_compared_before_the_run():
+    config = okdhp_config(split='stage2')
+    config['backbone']['split'] = 'stage3'
+    with pytest.raises(ValueError, match='cut differently'):
+        BranchMetricsHook().before_run(Run(build(config, init=False), Evaluator(MeanX())))
 
 
 def test_result_files_of_different_outputs_do_not_overwrite_each_other():

@@ -67,7 +67,7 @@ class SharedTrunk(BaseModule):
 
     Args:
         backbone (dict): Config of a stock MMPose backbone, unchanged. Supported: ``HRNet``,
-            ``ResNet`` and its kin, ``MobileNetV2``, ``ShuffleNetV2``.
+            ``LiteHRNet``, ``ResNet`` and its kin, ``MobileNetV2``, ``ShuffleNetV2``.
         split (str): The last shared step: ``'stem'``, ``'stageN'``, or ``'end'`` for the
             whole backbone.
 
@@ -79,7 +79,7 @@ class SharedTrunk(BaseModule):
     def __init__(self, backbone: dict, split: str):
         super().__init__()
         self.source = trunk_source(backbone, split)
-        stock, self._steps = build_piece(copy.deepcopy(backbone), split, shared=True)
+        stock, self._kept = build_piece(copy.deepcopy(backbone), split, shared=True)
         # The trunk *is* the pruned stock module, seen through another forward. Both share one
         # table of children, so that names are stock and a layer swapped in one (SyncBN
         # conversion, say) is swapped in the other; hence the stock module is not a child.
@@ -109,5 +109,5 @@ class SharedTrunk(BaseModule):
         Returns:
             The outputs of all shared steps.
         """
-        steps, outputs = run_steps(self._stock, self._steps, inputs)
+        steps, outputs = run_steps(self._stock, self._kept, inputs)
         return TrunkFeatures(steps, outputs, self.source)

@@ -11,11 +11,10 @@ To support one more backbone, register one function that lists its steps.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import singledispatch
 from typing import Callable, NamedTuple, Union
 
-from mmpose.models.backbones import HRNet, MobileNetV2, ResNet, ShuffleNetV2
+from mmpose.models.backbones import HRNet, LiteHRNet, MobileNetV2, ResNet, ShuffleNetV2
 from mmpose.registry import MODELS
 from torch import Tensor, nn
 
@@ -57,6 +56,8 @@ def _listed(step: Step, listed: bool) -> Step:
 
 @backbone_steps.register
 def _(backbone: HRNet) -> list[Step]:
+    _check_forward(backbone, HRNet)
+
     def stem(net, x):
         x = net.relu(net.norm1(net.conv1(x)))
         return net.relu(net.norm2(net.conv2(x)))
@@ -81,7 +82,36 @@ def _(backbone: HRNet) -> list[Step]:
 
 
 @backbone_steps.register
+def _(backbone: LiteHRNet) -> list[Step]:
+    _check_forward(backbone, LiteHRNet)
+
+    def stage(i: int):
+        def run(net, state):
+            maps = state if isinstance(state, tuple) else (state,)
+            transition = getattr(net, f'transition{i}')
+            # as in HRNet, but a map that is there already has a transition of its own
+            inputs = [
+                maps[j] if t is None else t(maps[min(j, len(maps) - 1)])
+                for j, t in enumerate(transition)
+            ]
+            return tuple(getattr(net, f'stage{i}')(inputs))
+
+        return run
+
+    steps = [Step('stem', ('stem',), lambda net, x: net.stem(x))]
+    for i in range(backbone.num_stages):
+        steps.append(Step(f'stage{i + 1}', (f'transition{i}', f'stage{i}'), stage(i)))
+    if backbone.with_head:
+        head = Step('end', ('head_layer',), lambda net, state: tuple(net.head_layer(list(state))))
+        steps.append(head)
+    steps[-1] = steps[-1]._replace(outputs=lambda state: (state[0],))
+    return steps
+
+
+@backbone_steps.register
 def _(backbone: ResNet) -> list[Step]:
+    _check_forward(backbone, ResNet)
+
     def stem(net, x):
         x = net.stem(x) if net.deep_stem else net.relu(net.norm1(net.conv1(x)))
         return net.maxpool(x)
@@ -99,6 +129,8 @@ def _(backbone: ResNet) -> list[Step]:
 
 @backbone_steps.register
 def _(backbone: MobileNetV2) -> list[Step]:
+    _check_forward(backbone, MobileNetV2)
+
     def layer(name: str):
         return lambda net, x: getattr(net, name)(x)
 
@@ -111,6 +143,8 @@ def _(backbone: MobileNetV2) -> list[Step]:
 
 @backbone_steps.register
 def _(backbone: ShuffleNetV2) -> list[Step]:
+    _check_forward(backbone, ShuffleNetV2)
+
     def layer(i: int):
         return lambda net, x: net.layers[i](x)
 
@@ -119,6 +153,15 @@ def _(backbone: ShuffleNetV2) -> list[Step]:
         label = f'stage{i + 1}' if i < len(backbone.stage_blocks) else 'end'
         steps.append(_listed(Step(label, (f'layers.{i}',), layer(i)), i in backbone.out_indices))
     return steps
+
+
+def _check_forward(backbone: nn.Module, cls: type) -> None:
+    """Refuse subclasses that run another forward than the one whose steps are known."""
+    if type(backbone).forward is not cls.forward:
+        raise TypeError(
+            f'backbone.type: {type(backbone).__name__} is a {cls.__name__} with a forward of its '
+            'own and cannot be split; register its steps with backbone_steps.register'
+        )
 
 
 def split_point(backbone: nn.Module, split: str) -> int:
@@ -143,7 +186,7 @@ def split_point(backbone: nn.Module, split: str) -> int:
     return names.index(split) + 1
 
 
-def build_piece(config: dict, split: str, shared: bool) -> tuple[nn.Module, list[Step]]:
+def build_piece(config: dict, split: str, shared: bool) -> tuple[nn.Module, slice]:
     """Build a stock backbone and keep only one side of the cut.
 
     Args:
@@ -152,26 +195,27 @@ def build_piece(config: dict, split: str, shared: bool) -> tuple[nn.Module, list
         shared: Keep the steps before the cut (the trunk), else those after it (a tail).
 
     Returns:
-        The pruned stock backbone and the steps that are left in it.
+        The pruned stock backbone, and which of its steps are left in it.
     """
     backbone = MODELS.build(config)
-    steps = backbone_steps(backbone)
     cut = split_point(backbone, split)
-    kept, dropped = (steps[:cut], steps[cut:]) if shared else (steps[cut:], steps[:cut])
-    for path in (path for step in dropped for path in step.modules):
-        parent, _, name = path.rpartition('.')
-        setattr(backbone.get_submodule(parent), name, nn.Identity())
+    before, after = slice(None, cut), slice(cut, None)
+    kept, dropped = (before, after) if shared else (after, before)
+    for step in backbone_steps(backbone)[dropped]:
+        for path in step.modules:
+            parent, _, name = path.rpartition('.')
+            setattr(backbone.get_submodule(parent), name, nn.Identity())
     return backbone, kept
 
 
 def run_steps(
-    backbone: nn.Module, steps: Sequence[Step], state: State, outputs: tuple[Tensor, ...] = ()
+    backbone: nn.Module, kept: slice, state: State, outputs: tuple[Tensor, ...] = ()
 ) -> tuple[dict[str, State], tuple[Tensor, ...]]:
-    """Run some steps of a piece.
+    """Run the steps of a piece.
 
     Args:
         backbone: The piece.
-        steps: The steps to run, in order.
+        kept: Which steps are left in it.
         state: Image (B, 3, H, W), or the state after the step before the first one.
         outputs: What the steps before have put into the backbone's outputs.
 
@@ -179,7 +223,7 @@ def run_steps(
         The state after each step by its name, and all of the backbone's outputs up to here.
     """
     states = {}
-    for step in steps:
+    for step in backbone_steps(backbone)[kept]:
         state = states[step.name] = step.run(backbone, state)
         outputs = outputs + step.outputs(state)
     return states, outputs

@@ -40,7 +40,7 @@ class Branch(BaseModule):
         key: str = 'head',
     ):
         super().__init__()
-        tail, self._steps = build_piece(copy.deepcopy(backbone), split, shared=False)
+        tail, self._kept = build_piece(copy.deepcopy(backbone), split, shared=False)
         self.backbone = tail
         if neck is not None:
             self.neck = MODELS.build(neck)
@@ -60,7 +60,7 @@ class Branch(BaseModule):
         Returns:
             Heatmaps (B, K, H, W).
         """
-        _, outputs = run_steps(self.backbone, self._steps, feats.state, feats.outputs)
+        _, outputs = run_steps(self.backbone, self._kept, feats.state, feats.outputs)
         if hasattr(self, 'neck'):
             outputs = self.neck(outputs)
         return self.head(outputs)
@@ -72,19 +72,30 @@ def merge_branches(common: dict, changes: Sequence[dict]) -> list[dict]:
     Args:
         common: Configs that all branches start from.
         changes: Per branch, what differs; merged as MMEngine merges a child config.
+
+    Raises:
+        ValueError: A change is not of one of these three.
     """
     merged = []
-    for change in changes:
+    for t, change in enumerate(changes):
+        unknown = set(change) - set(common)
+        if unknown:
+            raise ValueError(
+                f'head.branches.{t} has {sorted(unknown)}: a branch can change {list(common)}'
+            )
         config = Config(copy.deepcopy(common))
         config.merge_from_dict(dict(change))
         merged.append({key: config.get(key) for key in common})
     return merged
 
 
-def check_shapes(configs: Sequence[dict], split: str, keys: Sequence[str]) -> dict[str, int]:
-    """Compare the heatmaps that branches would make, with each other and with their codecs.
+def check_branches(
+    backbone: dict, configs: Sequence[dict], split: str, keys: Sequence[str]
+) -> dict[str, int]:
+    """Build trunk and branches without weights, and compare what has to fit together.
 
     Args:
+        backbone: Config of the stock backbone that the trunk is made of.
         configs: ``backbone``, ``neck`` and ``head`` config of each branch.
         split: Where the trunk ends.
         keys: Name of the config key of each branch's head, for messages.
@@ -93,16 +104,29 @@ def check_shapes(configs: Sequence[dict], split: str, keys: Sequence[str]) -> di
         Channels of each shared step (of the finest map where there are several).
 
     Raises:
-        ValueError: The heatmaps differ in keypoint count or size, or from the codec's.
+        ValueError: A branch changes the shared part, or the branches' codecs or heatmaps differ
+            from each other, or the heatmaps from the codec's.
+        TypeError: A head is not a heatmap head with one map per keypoint.
     """
+    decoder = configs[0]['head'].get('decoder') or {}
+    size = tuple(decoder.get('input_size', (256, 256)))
     shapes: list[tuple[int, ...]] = []
+    channels = {}
     for t, (config, key) in enumerate(zip(configs, keys)):
         if config in configs[:t]:
             shapes.append(shapes[configs.index(config)])
             continue
-        decoder = config['head'].get('decoder') or {}
-        size = tuple(decoder.get('input_size', (256, 256)))
-        channels, shape = infer_shapes(config, split, size, key)
+        if (config['head'].get('decoder') or {}) != decoder:
+            raise ValueError(
+                f'{key}.decoder differs from that of branch 0: all branches learn one target and '
+                'are read by one codec'
+            )
+        if decoder.get('heatmap_type') == 'combined':
+            raise TypeError(
+                f"{key}.decoder.heatmap_type='combined': maps of offsets cannot be weighed into "
+                "an ensemble, give 'gaussian'"
+            )
+        channels, shape = _infer_shapes(backbone, config, split, size, t, key)
         made = shape[:0:-1]  # width, height
         wanted = tuple(decoder.get('heatmap_size', made))
         if made != wanted:
@@ -120,27 +144,26 @@ def check_shapes(configs: Sequence[dict], split: str, keys: Sequence[str]) -> di
 
 
 @torch.no_grad()
-def infer_shapes(
-    config: dict, split: str, input_size: tuple[int, int], key: str = 'head'
+def _infer_shapes(
+    backbone: dict, config: dict, split: str, input_size: tuple[int, int], t: int, key: str
 ) -> tuple[dict[str, int], tuple[int, ...]]:
-    """Shapes in a trunk and a branch, found without computing anything (meta tensors).
-
-    Args:
-        config: ``backbone``, ``head`` and ``neck`` configs of the branch.
-        split: Where the trunk ends.
-        input_size: Width and height of the image, in pixels.
-        key: Name of the config key of ``head``, for messages only.
-
-    Returns:
-        Channels of each shared step (of the finest map where there are several), and
-        (K, H, W) of the heatmaps.
-    """
+    """Channels of each shared step and (K, H, W) of branch t, on meta tensors: no arithmetic."""
     with torch.device('meta'):
-        trunk = SharedTrunk(config['backbone'], split).eval()
+        trunk = SharedTrunk(backbone, split).eval()
+        if str(SharedTrunk(config['backbone'], split)) != str(trunk):
+            raise ValueError(
+                f'head.branches.{t}.backbone changes the shared part of the backbone (up to '
+                f'split={split!r}): a branch can only change what comes after it'
+            )
         branch = Branch(split=split, **config, key=key)
         branch.eval()
         feats = trunk(torch.empty(1, 3, input_size[1], input_size[0]))
         heatmaps = branch(feats)
+    if not isinstance(heatmaps, Tensor) or heatmaps.ndim != 4:
+        raise TypeError(
+            f'{key}.type={type(branch.head).__name__}: a branch has one output, its heatmaps; '
+            'give HeatmapHead or a subclass that returns just these'
+        )
     channels = {
         name: (state[0] if isinstance(state, tuple) else state).shape[1]
         for name, state in feats.steps.items()

@@ -19,28 +19,11 @@ from torch import Tensor
 from ...deployed import Deployed
 from ...schedule import Schedule
 from ..backbones.shared_trunk import TrunkFeatures, trunk_source
+from ..losses.joints_mse import JointsMSELoss
 from ..modules.fau import weighted_ensemble
-from .branch import Branch, check_shapes, merge_branches
+from .branch import Branch, check_branches, merge_branches
+from .okdhp_presets import PRESETS, checked_weight, with_defaults
 from .outputs import attach_prediction
-
-#: Settings that are None in the config take these values.
-PRESETS = {
-    # ours: see docs/okdhp.md for the measurements behind the numbers
-    'default': dict(
-        ensemble_weight=1.0,
-        # the KL's gradient at the heatmaps ends at a fifth to a quarter of the task loss's
-        kd_loss=dict(type='HeatmapKLLoss', temperature=0.1, divisor='positions', loss_weight=10.0),
-        kd_schedule=dict(type='ramp_up', epochs=0.6),
-        detach_ensemble=True,
-    ),
-    # the release's 4-stack MPII run; its heatmap loss is head.loss = JointsMSELoss
-    'released': dict(
-        ensemble_weight=1.0,
-        kd_loss=dict(type='HeatmapKLLoss', divisor='positions', weigh_maps=True, loss_weight=2.0),
-        kd_schedule=dict(type='ramp_up', epochs=90),
-        detach_ensemble=False,
-    ),
-}
 
 
 @MODELS.register_module()
@@ -126,17 +109,18 @@ class OKDHPHead(BaseHead):
 
         given = {
             'ensemble_weight': ensemble_weight,
-            'kd_schedule': kd_schedule,
             'detach_ensemble': detach_ensemble,
         }
         settings = {**PRESETS[preset], **{k: v for k, v in given.items() if v is not None}}
-        kd_loss = _with_defaults(kd_loss or {}, settings['kd_loss'])
-        self.ensemble_weight = _checked_weight(settings, 'ensemble_weight')
-        kd_weight = _checked_weight(kd_loss, 'loss_weight', 'kd_loss.')
+        kd_loss = with_defaults(kd_loss or {}, settings['kd_loss'])
+        self.ensemble_weight = checked_weight(settings, 'ensemble_weight')
+        kd_weight = checked_weight(kd_loss, 'loss_weight', 'kd_loss.')
         self.detach_ensemble = settings['detach_ensemble']
-        self.kd_schedule = Schedule.build(settings['kd_schedule'], 'head.kd_schedule')
+        kd_schedule = with_defaults(kd_schedule or {}, settings['kd_schedule'])
+        self.kd_schedule = Schedule.build(kd_schedule, 'head.kd_schedule')
         self.kd_loss = MODELS.build(kd_loss)
-        self.distils = self.ensemble_weight > 0 or kd_weight > 0
+        # one branch has nothing to learn from its own ensemble
+        self.distils = num_branches > 1 and (self.ensemble_weight > 0 or kd_weight > 0)
 
         self.branch_configs = merge_branches(
             {'backbone': backbone, 'neck': neck, 'head': head}, branches or [{}] * num_branches
@@ -144,7 +128,7 @@ class OKDHPHead(BaseHead):
         keys = [
             f'head.branches.{t}.head' if branches else 'head.head' for t in range(num_branches)
         ]
-        channels = check_shapes(self.branch_configs, split, keys)
+        channels = check_branches(backbone, self.branch_configs, split, keys)
         if fau_input not in channels:
             raise ValueError(
                 f'head.fau_input={fau_input!r}: the shared steps are {list(channels)}'
@@ -211,15 +195,19 @@ class OKDHPHead(BaseHead):
 
     # ----------------------------------------------------------------- forward
 
-    def _check_trunk(self, feats: TrunkFeatures) -> None:
-        """Errors of the pair trunk and head; neither sees the other before the first batch."""
-        if not isinstance(feats, TrunkFeatures):
-            raise TypeError('model.backbone: OKDHPHead needs type=SharedTrunk')
-        if feats.source != self.source:
+    def check_source(self, source: str) -> None:
+        """Raise a ValueError unless trunk and head are cut from the same backbone."""
+        if source != self.source:
             raise ValueError(
                 'model.backbone and model.head are cut differently.\n'
-                f'  model.backbone: {feats.source}\n  model.head: {self.source}'
+                f'  model.backbone: {source}\n  model.head: {self.source}'
             )
+
+    def _check_trunk(self, feats: TrunkFeatures) -> None:
+        """Errors of the pair trunk and head, which are built without seeing each other."""
+        if not isinstance(feats, TrunkFeatures):
+            raise TypeError('model.backbone: OKDHPHead needs type=SharedTrunk')
+        self.check_source(feats.source)
 
     def forward_branches(self, feats: TrunkFeatures) -> list[Tensor]:
         """Heatmaps (B, K, H, W) of every branch."""
@@ -354,18 +342,8 @@ class OKDHPHead(BaseHead):
         rename = {
             f'head.branches.{t}.{part}.': f'{part}.' for part in ('backbone', 'neck', 'head')
         }
+        loss = config['head'].get('loss', {})
+        if loss.get('type') == 'JointsMSELoss':
+            config['head']['loss'] = JointsMSELoss.plain(loss)
         config['test_cfg'] = {k: v for k, v in self.test_cfg.items() if k != 'branch'}
         return Deployed(config, rename, ('head.',), {'branch': t}, label=f'branch {t}')
-
-
-def _with_defaults(cfg: dict, defaults: dict) -> dict:
-    """A loss config with what it leaves open taken from the preset, if it is of its type."""
-    same_type = cfg.get('type', defaults['type']) == defaults['type']
-    return {**defaults, **cfg} if same_type else dict(cfg)
-
-
-def _checked_weight(cfg: dict, name: str, prefix: str = '') -> float:
-    weight = cfg.get(name, 1.0)
-    if not weight >= 0:
-        raise ValueError(f'head.{prefix}{name}={weight!r}: give 0 (off) or more')
-    return weight

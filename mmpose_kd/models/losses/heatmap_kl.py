@@ -10,7 +10,7 @@ from mmpose.registry import MODELS
 from torch import Tensor, nn
 
 NORMALIZE = ('none', 'peak', 'standard')
-DIVISOR = ('positions', 'keypoints')
+DIVISOR = ('elements', 'keypoints', 'positions')
 
 
 def heatmap_kl(
@@ -19,7 +19,7 @@ def heatmap_kl(
     target_weight: Optional[Tensor] = None,
     temperature: float = 1.0,
     normalize: str = 'none',
-    divisor: str = 'keypoints',
+    divisor: str = 'elements',
     weigh_maps: bool = False,
 ) -> Tensor:
     r"""KL(teacher || student) of softmax distributions over the positions of each heatmap.
@@ -42,8 +42,9 @@ def heatmap_kl(
             teacher map's maximum (at least 0.1, so that an untrained map is not blown up);
             ``'standard'``: each map minus its mean, divided by its standard deviation (at
             least 0.01). The divisors are constants for the gradient.
-        divisor: D. ``'keypoints'``: B K, the mean over maps; ``'positions'``: B H W, as in
-            the OKDHP release.
+        divisor: D. ``'elements'``: B K H W, as in a mean squared error, so that the proportion
+            of the two depends neither on K nor on the heatmap's size; ``'keypoints'``: B K, the
+            mean over maps; ``'positions'``: B H W, as in the OKDHP release.
         weigh_maps: As in the OKDHP release, multiply the weight to both maps before the
             softmax rather than to each keypoint's divergence. The same for weights of 0 and 1:
             a weight of 0 makes both maps flat, and flat maps do not differ.
@@ -70,7 +71,11 @@ def heatmap_kl(
     kl = (log_t.exp() * (log_t - log_s)).sum(-1)  # (B, K)
     if target_weight is not None:
         kl = kl * target_weight.to(kl.dtype)
-    count = batch * (num_keypoints if divisor == 'keypoints' else height * width)
+    count = {
+        'elements': batch * num_keypoints * height * width,
+        'keypoints': batch * num_keypoints,
+        'positions': batch * height * width,
+    }[divisor]
     return kl.sum() * (temperature**2 / count)
 
 
@@ -87,7 +92,7 @@ class HeatmapKLLoss(nn.Module):
     Args:
         temperature (float): See :func:`heatmap_kl`. Must be above 0.
         normalize (str): ``'none'``, ``'peak'`` or ``'standard'``.
-        divisor (str): ``'keypoints'`` or ``'positions'``.
+        divisor (str): ``'elements'``, ``'keypoints'`` or ``'positions'``.
         weigh_maps (bool): Weigh the maps instead of their divergence, as the OKDHP release.
         use_target_weight (bool): Weigh each keypoint; False ignores the weights.
         loss_weight (float): Factor of the loss, at least 0.
@@ -100,7 +105,7 @@ class HeatmapKLLoss(nn.Module):
         self,
         temperature: float = 1.0,
         normalize: str = 'none',
-        divisor: str = 'keypoints',
+        divisor: str = 'elements',
         weigh_maps: bool = False,
         use_target_weight: bool = True,
         loss_weight: float = 1.0,

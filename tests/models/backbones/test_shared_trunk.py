@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from build import BACKBONES, HRNET, MOBILENET, RESNET, SPLITS, build, images, randomize
+from build import BACKBONES, HRNET, LITEHRNET, MOBILENET, RESNET, SPLITS, build, images, randomize
 from mmengine.model import BaseModule
 from mmpose.registry import MODELS
 from torch import nn
@@ -15,6 +15,9 @@ PAIRS = [(name, split) for name, splits in SPLITS.items() for split in splits]
 VARIANTS = dict(
     all_outputs=dict(RESNET, out_indices=(0, 1, 2, 3)),
     deep_stem=dict(type='ResNetV1d', depth=18, stem_channels=8, base_channels=8),
+    litehrnet_without_head=dict(LITEHRNET, extra=dict(LITEHRNET['extra'], with_head=False)),
+    resnext=dict(type='ResNeXt', depth=50, groups=4, base_channels=8, width_per_group=2),
+    seresnet=dict(type='SEResNet', depth=50, base_channels=8, stem_channels=8),
     mobilenet_two=dict(MOBILENET, out_indices=(2, 7)),
     hrnet_multiscale=dict(
         HRNET,
@@ -27,24 +30,24 @@ def cut(config, split):
     """A stock backbone, and trunk and tail with the same weights."""
     stock = randomize(build(config))
     trunk = MODELS.build(dict(type='SharedTrunk', backbone=copy.deepcopy(config), split=split))
-    tail, steps = build_piece(copy.deepcopy(config), split, shared=False)
+    tail, kept = build_piece(copy.deepcopy(config), split, shared=False)
     state = stock.state_dict()
     trunk.load_state_dict({k: v for k, v in state.items() if k in trunk.state_dict()})
     tail.load_state_dict({k: v for k, v in state.items() if k in tail.state_dict()})
-    return stock, trunk, tail, steps
+    return stock, trunk, tail, kept
 
 
-def finish(feats, tail, steps):
-    return run_steps(tail, steps, feats.state, feats.outputs)[1]
+def finish(feats, tail, kept):
+    return run_steps(tail, kept, feats.state, feats.outputs)[1]
 
 
 def check_same(config, split):
-    stock, trunk, tail, steps = cut(config, split)
+    stock, trunk, tail, kept = cut(config, split)
     for training in (True, False):
         for module in (stock, trunk, tail):
             module.train(training)
         expected = stock(images())
-        found = finish(trunk(images()), tail, steps)
+        found = finish(trunk(images()), tail, kept)
         assert len(found) == len(expected)
         assert all(torch.equal(a, b) for a, b in zip(found, expected))
 
@@ -77,6 +80,12 @@ def test_unknown_split_names_the_setting_and_the_choices():
 def test_backbone_without_known_steps_is_refused():
     with pytest.raises(TypeError, match=r'backbone.type: VGG cannot be split.*HRNet'):
         MODELS.build(dict(type='SharedTrunk', backbone=dict(type='VGG', depth=11), split='stem'))
+
+
+def test_a_kin_with_a_forward_of_its_own_is_refused():
+    regnet = dict(type='RegNet', arch='regnetx_400mf')
+    with pytest.raises(TypeError, match=r'RegNet is a ResNet with a forward of its own'):
+        MODELS.build(dict(type='SharedTrunk', backbone=regnet, split='stage2'))
 
 
 def test_output_of_the_trunk_cannot_be_mistaken_for_features():

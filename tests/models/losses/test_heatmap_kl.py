@@ -41,12 +41,13 @@ def reference(s, t, w, temperature, normalize, divisor, weigh_maps):
             for a, c in zip(es, et):
                 q, p = c / sum(et), a / sum(es)
                 sum_ += weight * q * (math.log(q) - math.log(p))
-    return temperature**2 * sum_ / (B * K if divisor == 'keypoints' else B * H * W)
+    count = dict(elements=B * K * H * W, keypoints=B * K, positions=B * H * W)[divisor]
+    return temperature**2 * sum_ / count
 
 
 @pytest.mark.parametrize('temperature', [1.0, 0.1, 2.5])
 @pytest.mark.parametrize('normalize', ['none', 'peak', 'standard'])
-@pytest.mark.parametrize('divisor', ['keypoints', 'positions'])
+@pytest.mark.parametrize('divisor', ['elements', 'keypoints', 'positions'])
 @pytest.mark.parametrize('weigh_maps', [False, True])
 def test_equals_the_formula_written_out(temperature, normalize, divisor, weigh_maps):
     weight = torch.tensor([[1.0, 0.0, 1.5], [0.5, 1.0, 1.0]], dtype=torch.float64)
@@ -61,7 +62,7 @@ def test_equals_the_formula_written_out(temperature, normalize, divisor, weigh_m
 def test_value_by_hand():
     # softmax (1/4, 3/4) against (1/2, 1/2): 1/4 log(1/2) + 3/4 log(3/2)
     teacher = torch.tensor([0.0, math.log(3.0)], dtype=torch.float64).view(1, 1, 1, 2)
-    found = heatmap_kl(torch.zeros_like(teacher), teacher)
+    found = heatmap_kl(torch.zeros_like(teacher), teacher, divisor='keypoints')
     assert float(found) == pytest.approx(0.25 * math.log(0.5) + 0.75 * math.log(1.5), abs=1e-12)
 
 

@@ -1,11 +1,12 @@
-# Plain ResNet-18 of half width, heatmaps, 64 x 64 input: small enough for two CPU cores.
+# A small plain HRNet (one block where HRNet-w32 has four, 24 channels where it has 32), 64 x 64
+# input: small enough for two CPU cores.
 # Data in CrowdPose's joint order and COCO's format; $LSPET names its folder.
 _base_ = ['mmpose::_base_/default_runtime.py']
 custom_imports = dict(imports=['mmpose_kd', 'benchmarks.gain.torso_pck'])
 
 data_root = '{{$LSPET:data/lspet}}/'
-max_epochs = 16
-train_cfg = dict(max_epochs=max_epochs, val_interval=4)
+max_epochs = 18
+train_cfg = dict(max_epochs=max_epochs, val_interval=6)
 optim_wrapper = dict(optimizer=dict(type='Adam', lr=2e-3))
 param_scheduler = [
     dict(type='LinearLR', begin=0, end=200, start_factor=0.01, by_epoch=False),
@@ -20,12 +21,39 @@ model = dict(
         mean=[123.675, 116.28, 103.53],
         std=[58.395, 57.12, 57.375],
         bgr_to_rgb=True),
-    backbone=dict(type='ResNet', depth=18, stem_channels=32, base_channels=32),
+    backbone=dict(
+        type='HRNet',
+        extra=dict(
+            stage1=dict(
+                num_modules=1,
+                num_branches=1,
+                block='BOTTLENECK',
+                num_blocks=(1, ),
+                num_channels=(32, )),
+            stage2=dict(
+                num_modules=1,
+                num_branches=2,
+                block='BASIC',
+                num_blocks=(1, 1),
+                num_channels=(24, 48)),
+            stage3=dict(
+                num_modules=1,
+                num_branches=3,
+                block='BASIC',
+                num_blocks=(1, 1, 1),
+                num_channels=(24, 48, 96)),
+            stage4=dict(
+                num_modules=1,
+                num_branches=4,
+                block='BASIC',
+                num_blocks=(1, 1, 1, 1),
+                num_channels=(24, 48, 96, 192))),
+        init_cfg=dict(type='Kaiming', layer='Conv2d')),
     head=dict(
         type='HeatmapHead',
-        in_channels=256,
+        in_channels=24,
         out_channels=14,
-        deconv_out_channels=(128, 128, 128),
+        deconv_out_channels=None,
         loss=dict(type='KeypointMSELoss', use_target_weight=True),
         decoder=codec),
     test_cfg=dict(flip_test=True, flip_mode='heatmap', shift_heatmap=False))
@@ -76,4 +104,4 @@ val_evaluator = [
         prefix='oks')
 ]
 test_evaluator = val_evaluator
-default_hooks = dict(checkpoint=dict(interval=4, max_keep_ckpts=1))
+default_hooks = dict(checkpoint=dict(interval=6, max_keep_ckpts=1))

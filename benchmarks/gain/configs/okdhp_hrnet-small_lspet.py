@@ -1,14 +1,14 @@
-# The same network with OKDHP: backbone shared, three deconvolution decoders.
-_base_ = ['plain_res18_lspet.py']
+# The same network with OKDHP: stem and stages 1 to 3 shared, three branches of stage 4.
+_base_ = ['plain_hrnet-small_lspet.py']
 
 model = dict(
     backbone=dict(
-        _delete_=True, type='SharedTrunk', backbone=_base_.model.backbone, split='end'),
+        _delete_=True, type='SharedTrunk', backbone=_base_.model.backbone, split='stage3'),
     head=dict(
         _delete_=True,
         type='OKDHPHead',
         backbone=_base_.model.backbone,
-        split='end',
+        split='stage3',
         head=_base_.model.head,
         num_branches=3),
     test_cfg=dict(branch='all'))

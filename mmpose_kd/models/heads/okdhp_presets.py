@@ -1,0 +1,35 @@
+"""The numbers behind OKDHPHead: ours and the release's."""
+
+from __future__ import annotations
+
+#: Settings that are None in the config take these values.
+PRESETS = {
+    # ours: see docs/okdhp.md for the measurements behind the numbers
+    'default': dict(
+        ensemble_weight=1.0,
+        # the KL's gradient at the heatmaps ends at a fifth to a quarter of the task loss's
+        kd_loss=dict(type='HeatmapKLLoss', temperature=0.1, loss_weight=140.0),
+        kd_schedule=dict(type='ramp_up', epochs=0.6),
+        detach_ensemble=True,
+    ),
+    # the release's 4-stack MPII run; its heatmap loss is head.loss = JointsMSELoss
+    'released': dict(
+        ensemble_weight=1.0,
+        kd_loss=dict(type='HeatmapKLLoss', divisor='positions', weigh_maps=True, loss_weight=2.0),
+        kd_schedule=dict(type='ramp_up', epochs=90),
+        detach_ensemble=False,
+    ),
+}
+
+
+def with_defaults(cfg: dict, defaults: dict) -> dict:
+    """A config with what it leaves open taken from the preset, if it is of the same type."""
+    same_type = cfg.get('type', defaults['type']) == defaults['type']
+    return {**defaults, **cfg} if same_type else dict(cfg)
+
+
+def checked_weight(cfg: dict, name: str, prefix: str = '') -> float:
+    weight = cfg.get(name, 1.0)
+    if not weight >= 0:
+        raise ValueError(f'head.{prefix}{name}={weight!r}: give 0 (off) or more')
+    return weight
