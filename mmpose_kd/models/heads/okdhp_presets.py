@@ -7,7 +7,7 @@ PRESETS = {
     # ours: see docs/okdhp.md for the measurements behind the numbers
     'default': dict(
         ensemble_weight=1.0,
-        # the KL's gradient at the heatmaps ends at a fifth to a quarter of the task loss's
+        # the KL's gradient at the heatmaps ends at about a sixth of the task loss's
         kd_loss=dict(type='HeatmapKLLoss', temperature=0.1, loss_weight=140.0),
         kd_schedule=dict(type='ramp_up', epochs=0.6),
         detach_ensemble=True,
