@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 from typing import Union
 
@@ -79,6 +80,8 @@ def run(out: Union[str, Path]) -> None:
     Args:
         out: Folder for everything it makes. Data that is there already is used again.
     """
+    # of MMPose's own making, and nothing to do about it here
+    warnings.filterwarnings('ignore', module=r'torchvision\.io|mmpose\.datasets')
     console, out, start = Console(file=sys.stdout), Path(out).absolute(), time.time()
     out.mkdir(parents=True, exist_ok=True)
     draw_dataset(out / 'data', TRAIN_PICTURES, VAL_PICTURES, seed=0)
@@ -86,7 +89,7 @@ def run(out: Union[str, Path]) -> None:
     cfg = demo_config(out)
     # not closed before the process ends: MMEngine's logger keeps it
     log = (out / 'train.log').open('w', buffering=1)
-    console.print(f'training with OKDHP on {_device()}; MMPose writes to {log.name}')
+    console.print(f'training with OKDHP on {_device()}; the log is {log.name}', soft_wrap=True)
     columns = [TextColumn('{task.description}'), BarColumn(), TextColumn('{task.fields[ap]}')]
     columns += [TimeElapsedColumn(), TextColumn('left'), TimeRemainingColumn()]
     bar = Progress(*columns, console=Console(stderr=True))
@@ -114,7 +117,7 @@ def run(out: Union[str, Path]) -> None:
     step = max(len(dataset) // 5, 1)
     persons = range(step // 2, len(dataset), step)
     draw_panel(runner.model.cpu(), student, dataset, persons, out / 'panel.png')
-    sheet = contact_sheet(out / 'data', 'val2017', rows=3, cols=5, skeleton=True)
+    sheet = contact_sheet(out / 'data', 'val', rows=3, cols=5, skeleton=True)
     cv2.imwrite(str(out / 'data.jpg'), sheet)
 
     console.print(table, markup=False)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from mmengine.dataset import BaseDataset, pseudo_collate
 from mmengine.model import BaseModel
 
@@ -51,6 +52,7 @@ def draw_curves(records: Sequence[dict], file: Path, metric: str = 'coco/AP') ->
         metrics.plot(*zip(*points), marker='o', label=output, **style)
     metrics.set(xlabel='epoch', title=f'validation {metric}')
     metrics.set_ylim(bottom=0)
+    metrics.xaxis.set_major_locator(MaxNLocator(integer=True))
     metrics.legend(fontsize=8)
     figure.savefig(file, dpi=110)
 
