@@ -104,19 +104,25 @@ def test_make_data_writes_a_data_set(tmp_path):
 
 
 def test_an_interruption_is_one_line_and_130(tmp_path):
-    with subprocess.Popen(
+    process = subprocess.Popen(
         command('make-data', tmp_path / 'data', '--train', 100000),
         env=dict(os.environ, PYTHONPATH=str(ROOT)),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
-    ) as process:
+        # a shell starts background jobs with the signal ignored, and children inherit that
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    try:
         deadline = time.monotonic() + 120
         while not list(tmp_path.rglob('*.*')):  # it has begun to draw
             assert process.poll() is None and time.monotonic() < deadline
             time.sleep(0.1)
         process.send_signal(signal.SIGINT)
         _, error = process.communicate(timeout=60)
+    finally:
+        process.kill()
+        process.wait()
     assert process.returncode == 130
     assert error.splitlines()[-1] == 'mmpose-kd: interrupted'
     assert 'Traceback' not in error
