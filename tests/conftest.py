@@ -1,5 +1,11 @@
 """Fixtures that any test may use."""
 
+import os
+
+# The models are tiny: several threads wait for each other longer than they work. Set before
+# torch is imported, and handed on to the processes that tests start.
+os.environ['OMP_NUM_THREADS'] = '1'
+
 import pytest
 from mmengine.logging import MessageHub, MMLogger
 from mmengine.registry import DefaultScope
