@@ -43,7 +43,7 @@ def heatmap_kl(
             ``'standard'``: each map minus its mean, divided by its standard deviation (at
             least 0.01). The divisors are constants for the gradient.
         divisor: D. ``'elements'``: B K H W, as in a mean squared error, so that the proportion
-            of the two depends neither on K nor on the heatmap's size; ``'keypoints'``: B K, the
+            of the two does not depend on K; ``'keypoints'``: B K, the
             mean over maps; ``'positions'``: B H W, as in the OKDHP release.
         weigh_maps: As in the OKDHP release, multiply the weight to both maps before the
             softmax rather than to each keypoint's divergence. The same for weights of 0 and 1:
