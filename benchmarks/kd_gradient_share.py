@@ -16,6 +16,8 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner, load_checkpoint, set_random_seed
 
 import mmpose_kd  # noqa: F401  (registers the models)
+from mmpose_kd.models.heads.branch import stage_loss
+from mmpose_kd.models.heads.branch_statistics import gradient_share
 from mmpose_kd.models.heads.okdhp_presets import PRESETS
 
 RELEASED = PRESETS['released']['kd_loss']
@@ -55,8 +57,7 @@ def main() -> None:
     losses = {name: MODELS.build(setting) for name, setting in SETTINGS.items()}
     loader = Runner.build_dataloader(cfg.train_dataloader, seed=0)
 
-    task_norm = torch.zeros(())
-    kd_norms = {name: torch.zeros(()) for name in losses}
+    shares = {name: [] for name in losses}
     for index, data in enumerate(loader):
         if index == args.batches:
             break
@@ -68,15 +69,14 @@ def main() -> None:
         target = torch.stack([d.gt_fields.heatmaps for d in batch['data_samples']])
         weight = torch.cat([d.gt_instance_labels.keypoint_weights for d in batch['data_samples']])
         for maps, branch in zip(heatmaps, head.branches):
-            maps = maps.requires_grad_()
-            task = branch.head.loss_module(maps, target, weight)
-            task_norm += torch.autograd.grad(task, maps)[0].norm()
-            for name, loss in losses.items():
-                kd_norms[name] += torch.autograd.grad(loss(maps, ensemble, weight), maps)[0].norm()
+            task = stage_loss(branch.head, -1)
+            for name, kd in losses.items():
+                share = gradient_share(maps, kd, ensemble, task, target, weight)
+                shares[name].append(share)
 
     print('| setting of the KL | its gradient, % of the task loss |\n|---|---|')
-    for name, norm in kd_norms.items():
-        print(f'| {name} | {100 * norm / task_norm:.1f} |')
+    for name, found in shares.items():
+        print(f'| {name} | {100 * torch.stack(found).mean():.1f} |')
 
 
 if __name__ == '__main__':

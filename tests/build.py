@@ -62,13 +62,31 @@ LITEHRNET = dict(
     ),
 )
 
-BACKBONES = dict(
-    HRNet=HRNET, LiteHRNet=LITEHRNET, ResNet=RESNET, MobileNetV2=MOBILENET, ShuffleNetV2=SHUFFLENET
+# the stem's 256 channels are fixed in HourglassNet, the rest may be small
+HOURGLASS = dict(
+    type='HourglassNet',
+    downsample_times=2,
+    num_stacks=3,
+    stage_channels=(256, 8, 8),
+    stage_blocks=(1, 1, 1),
+    feat_channel=8,
 )
-CHANNELS = dict(HRNet=4, LiteHRNet=16, ResNet=64, MobileNetV2=1280, ShuffleNetV2=1024)
+
+BACKBONES = dict(
+    HRNet=HRNET,
+    LiteHRNet=LITEHRNET,
+    HourglassNet=HOURGLASS,
+    ResNet=RESNET,
+    MobileNetV2=MOBILENET,
+    ShuffleNetV2=SHUFFLENET,
+)
+CHANNELS = dict(
+    HRNet=4, LiteHRNet=16, HourglassNet=8, ResNet=64, MobileNetV2=1280, ShuffleNetV2=1024
+)
 SPLITS = dict(
     HRNet=['stem', 'stage1', 'stage2', 'stage3', 'stage4', 'end'],
     LiteHRNet=['stem', 'stage1', 'stage2', 'stage3', 'end'],
+    HourglassNet=['stem', 'stack1', 'stack2', 'stack3', 'end'],
     ResNet=['stem', 'stage1', 'stage2', 'stage3', 'stage4', 'end'],
     MobileNetV2=['stem', *(f'stage{i}' for i in range(1, 8)), 'end'],
     ShuffleNetV2=['stem', 'stage1', 'stage2', 'stage3', 'end'],
@@ -77,9 +95,11 @@ SPLITS = dict(
 
 def head_config(backbone: dict) -> dict:
     """A stock heatmap head that turns the backbone's output into 8 x 16 heatmaps."""
-    deconv = () if 'HRNet' in backbone['type'] else (8, 8, 8)
+    fine = backbone['type'] in ('HRNet', 'LiteHRNet', 'HourglassNet')
+    deconv = () if fine else (8, 8, 8)
+    stages = backbone.get('num_stacks')
     return dict(
-        type='HeatmapHead',
+        **(dict(type='CPMHead', num_stages=stages) if stages else dict(type='HeatmapHead')),
         in_channels=CHANNELS[backbone['type']],
         out_channels=K,
         deconv_out_channels=deconv or None,

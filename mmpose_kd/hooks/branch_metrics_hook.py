@@ -65,7 +65,7 @@ class BranchMetricsHook(Hook):
 
     def before_run(self, runner: Runner) -> None:
         """Compare trunk and head before any data is loaded: here both can be seen."""
-        model = _unwrapped(runner)
+        model = unwrapped(runner)
         if hasattr(model.head, 'check_source') and hasattr(model.backbone, 'source'):
             model.head.check_source(model.backbone.source)
 
@@ -78,7 +78,7 @@ class BranchMetricsHook(Hook):
         self._extend(runner, runner.test_loop.evaluator)
 
     def _extend(self, runner: Runner, evaluator: Evaluator) -> None:
-        model = _unwrapped(runner)
+        model = unwrapped(runner)
         if model.test_cfg.get('branch') != 'all':
             return
         if type(evaluator) is not Evaluator:
@@ -95,5 +95,5 @@ class BranchMetricsHook(Hook):
         evaluator.metrics.extend(OutputMetric(metric, name) for name in names for metric in own)
 
 
-def _unwrapped(runner: Runner):
+def unwrapped(runner: Runner):
     return runner.model.module if is_model_wrapper(runner.model) else runner.model

@@ -8,7 +8,7 @@ from mmengine.model import BaseModule
 from mmpose.registry import MODELS
 from torch import Tensor
 
-from .splits import State, build_piece, run_steps
+from .splits import State, backbone_steps, build_piece, run_steps
 
 
 class TrunkFeatures(tuple):
@@ -67,9 +67,10 @@ class SharedTrunk(BaseModule):
 
     Args:
         backbone (dict): Config of a stock MMPose backbone, unchanged. Supported: ``HRNet``,
-            ``LiteHRNet``, ``ResNet`` and its kin, ``MobileNetV2``, ``ShuffleNetV2``.
-        split (str): The last shared step: ``'stem'``, ``'stageN'``, or ``'end'`` for the
-            whole backbone.
+            ``LiteHRNet``, ``HourglassNet``, ``ResNet`` and its kin, ``MobileNetV2``,
+            ``ShuffleNetV2``.
+        split (str): The last shared step: ``'stem'``, ``'stageN'`` (``'stackN'`` of an
+            hourglass), or ``'end'`` for the whole backbone.
 
     Raises:
         ValueError: ``split`` is not a step of this backbone.
@@ -85,6 +86,12 @@ class SharedTrunk(BaseModule):
         # conversion, say) is swapped in the other; hence the stock module is not a child.
         object.__setattr__(self, '_stock', stock)
         self._modules = stock._modules
+
+    @property
+    def structure(self) -> str:
+        """The layers of the shared steps, in writing: equal for trunks with the same weights."""
+        paths = [path for step in backbone_steps(self._stock)[self._kept] for path in step.modules]
+        return '\n'.join(f'{path}: {self._stock.get_submodule(path)}' for path in paths)
 
     def init_weights(self):
         """Initialise as the stock backbone does, a ``Pretrained`` checkpoint included."""

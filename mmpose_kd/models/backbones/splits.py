@@ -14,11 +14,19 @@ from __future__ import annotations
 from functools import singledispatch
 from typing import Callable, NamedTuple, Union
 
-from mmpose.models.backbones import HRNet, LiteHRNet, MobileNetV2, ResNet, ShuffleNetV2
+from mmpose.models.backbones import (
+    HourglassNet,
+    HRNet,
+    LiteHRNet,
+    MobileNetV2,
+    ResNet,
+    ShuffleNetV2,
+)
 from mmpose.registry import MODELS
 from torch import Tensor, nn
 
-#: what flows between two steps: one feature map, or one per resolution (HRNet)
+#: what flows between two steps: one feature map, or one per resolution (HRNet), or the next
+#: stack's input and this one's output (HourglassNet)
 State = Union[Tensor, 'tuple[Tensor, ...]']
 
 
@@ -152,6 +160,33 @@ def _(backbone: ShuffleNetV2) -> list[Step]:
     for i in range(len(backbone.layers)):  # three stages, then the 1 x 1 convolution
         label = f'stage{i + 1}' if i < len(backbone.stage_blocks) else 'end'
         steps.append(_listed(Step(label, (f'layers.{i}',), layer(i)), i in backbone.out_indices))
+    return steps
+
+
+@backbone_steps.register
+def _(backbone: HourglassNet) -> list[Step]:
+    _check_forward(backbone, HourglassNet)
+
+    def stack(i: int, last: bool):
+        def run(net, state):
+            x = state[0] if isinstance(state, tuple) else state
+            out = net.out_convs[i](net.hourglass_modules[i](x))
+            if last:
+                return out, out
+            x = net.conv1x1s[i](x) + net.remap_convs[i](out)
+            return net.inters[i](net.relu(x)), out
+
+        return run
+
+    steps = [Step('stem', ('stem',), lambda net, x: net.stem(x))]
+    for i in range(backbone.num_stacks):
+        own = [f'hourglass_modules.{i}', f'out_convs.{i}']
+        last = i == backbone.num_stacks - 1
+        if not last:  # the way on to the next stack belongs to this one
+            own += [f'conv1x1s.{i}', f'remap_convs.{i}', f'inters.{i}']
+        elif i < len(backbone.inters):  # a single stack has one without using it
+            own += [f'inters.{i}']
+        steps.append(Step(f'stack{i + 1}', tuple(own), stack(i, last), lambda state: (state[1],)))
     return steps
 
 

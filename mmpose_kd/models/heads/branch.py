@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Optional
 
 import torch
 from mmengine.config import Config
 from mmengine.model import BaseModule
-from mmpose.models.heads import HeatmapHead
+from mmpose.models.heads import CPMHead, HeatmapHead
 from mmpose.registry import MODELS
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.checkpoint import checkpoint
 
 from ..backbones.shared_trunk import SharedTrunk, TrunkFeatures
 from ..backbones.splits import build_piece, run_steps
@@ -23,12 +26,18 @@ class Branch(BaseModule):
     Args:
         backbone (dict): Config of the stock backbone, the same as the trunk's.
         split (str): Where the trunk ends.
-        head (dict): Config of a stock ``HeatmapHead`` or a subclass of it.
+        head (dict): Config of a stock ``HeatmapHead``, of a ``CPMHead`` for a backbone with an
+            output per stage, or of a subclass of these.
         neck (dict, optional): Config of a stock neck.
+        shared_stages (int): How many stages of a ``CPMHead`` sit on shared steps. Their layers
+            are left out here; they live once in :class:`OKDHPHead`.
+        with_cp (bool): Keep no activations of the branch for the backward pass, but compute
+            them again there: less memory, one more forward pass.
         key (str): Name of the config key of ``head``, for messages only.
 
     Raises:
-        TypeError: The head is not a heatmap head with one output.
+        TypeError: The head is not a heatmap head.
+        ValueError: Nothing of the head is left for the branch.
     """
 
     def __init__(
@@ -37,6 +46,8 @@ class Branch(BaseModule):
         split: str,
         head: dict,
         neck: Optional[dict] = None,
+        shared_stages: int = 0,
+        with_cp: bool = False,
         key: str = 'head',
     ):
         super().__init__()
@@ -45,25 +56,106 @@ class Branch(BaseModule):
         if neck is not None:
             self.neck = MODELS.build(neck)
         self.head = MODELS.build(head)
-        if not isinstance(self.head, HeatmapHead):
+        self.with_cp = with_cp
+        if not isinstance(self.head, (HeatmapHead, CPMHead)):
             raise TypeError(
                 f'{key}.type={type(self.head).__name__}: a branch predicts heatmaps, give '
-                'HeatmapHead or a subclass of it'
+                'HeatmapHead or CPMHead, or a subclass of them'
             )
+        self.shared_stages = shared_stages if isinstance(self.head, CPMHead) else 0
+        if self.shared_stages:
+            if self.shared_stages >= self.head.num_stages:
+                raise ValueError(
+                    f'head.split={split!r}: all {self.head.num_stages} stages of '
+                    f'{key}.type={type(self.head).__name__} would be shared and nothing would be '
+                    'left for the branches; split earlier'
+                )
+            if neck is not None:
+                raise ValueError(
+                    'head.neck: a neck per branch cannot be run for stages that are shared; '
+                    f"remove it, or give head.split='stem' (found {split!r})"
+                )
+        for i in range(self.shared_stages):
+            self.head.multi_deconv_layers[i] = nn.Identity()
+            self.head.multi_final_layers[i] = nn.Identity()
 
-    def forward(self, feats: TrunkFeatures) -> Tensor:
-        """Heatmaps of this branch.
+    def features(self, feats: TrunkFeatures) -> tuple[Tensor, ...]:
+        """What the stock head gets: the outputs of the whole backbone, through the neck."""
+        _, outputs = run_steps(self.backbone, self._kept, feats.state, feats.outputs)
+        return self.neck(outputs) if hasattr(self, 'neck') else outputs
+
+    def forward_stages(self, feats: TrunkFeatures) -> list[Tensor]:
+        """Heatmaps of every stage that is the branch's own, in order.
 
         Args:
             feats: Output of the trunk.
 
         Returns:
-            Heatmaps (B, K, H, W).
+            Heatmaps (B, K, H, W) each; one entry for a head with one output.
         """
-        _, outputs = run_steps(self.backbone, self._kept, feats.state, feats.outputs)
-        if hasattr(self, 'neck'):
-            outputs = self.neck(outputs)
-        return self.head(outputs)
+        if self.with_cp and torch.is_grad_enabled():
+            return checkpoint(
+                self._run,
+                feats,
+                use_reentrant=False,
+                context_fn=lambda: (contextlib.nullcontext(), frozen_statistics(self)),
+            )
+        return self._run(feats)
+
+    def _run(self, feats: TrunkFeatures) -> list[Tensor]:
+        heatmaps = self.head(self.features(feats))
+        if isinstance(self.head, CPMHead):
+            return heatmaps[self.shared_stages :]
+        return [heatmaps]
+
+    def forward(self, feats: TrunkFeatures) -> Tensor:
+        """Heatmaps (B, K, H, W) of the last stage, which the branch predicts with."""
+        return self.forward_stages(feats)[-1]
+
+
+@contextlib.contextmanager
+def frozen_statistics(module: nn.Module) -> Iterator[None]:
+    """Run a second time what has been run already, without counting it twice in BatchNorm."""
+    norms = [
+        m
+        for m in module.modules()
+        if isinstance(m, _BatchNorm) and m.training and m.track_running_stats
+    ]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = 0.0  # the running statistics stay what they are
+    try:
+        yield
+    finally:
+        for norm, momentum in zip(norms, momenta):
+            norm.momentum = momentum
+            norm.num_batches_tracked -= 1
+
+
+def shared_stages_head(head: dict, shared_stages: int) -> Optional[nn.Module]:
+    """The stages of a ``CPMHead`` that sit on shared steps, as a head of their own.
+
+    Args:
+        head: Config of the stock head of the whole network.
+        shared_stages: How many of its stages are shared.
+
+    Returns:
+        A stock head whose layers have the names that they have in the whole one; None if there
+        is nothing to share.
+    """
+    if 'num_stages' not in head or shared_stages == 0:
+        return None
+    loss = head.get('loss')
+    if isinstance(loss, (list, tuple)):
+        loss = list(loss[:shared_stages])
+    shared = {**head, 'num_stages': shared_stages}
+    return MODELS.build({**shared, 'loss': loss} if loss is not None else shared)
+
+
+def stage_loss(head: nn.Module, stage: int) -> nn.Module:
+    """The task loss of one stage of a stock head (there may be one per stage)."""
+    losses = head.loss_module
+    return losses[stage] if isinstance(losses, nn.ModuleList) else losses
 
 
 def merge_branches(common: dict, changes: Sequence[dict]) -> list[dict]:
@@ -91,7 +183,7 @@ def merge_branches(common: dict, changes: Sequence[dict]) -> list[dict]:
 
 def check_branches(
     backbone: dict, configs: Sequence[dict], split: str, keys: Sequence[str]
-) -> dict[str, int]:
+) -> tuple[dict[str, int], int]:
     """Build trunk and branches without weights, and compare what has to fit together.
 
     Args:
@@ -101,7 +193,8 @@ def check_branches(
         keys: Name of the config key of each branch's head, for messages.
 
     Returns:
-        Channels of each shared step (of the finest map where there are several).
+        Channels of each shared step (of the finest map where there are several), and how many
+        outputs of the backbone come from shared steps.
 
     Raises:
         ValueError: A branch changes the shared part, or the branches' codecs or heatmaps differ
@@ -110,8 +203,12 @@ def check_branches(
     """
     decoder = configs[0]['head'].get('decoder') or {}
     size = tuple(decoder.get('input_size', (256, 256)))
+    with torch.device('meta'), torch.no_grad():
+        trunk = SharedTrunk(backbone, split).eval()
+        feats = trunk(torch.empty(1, 3, size[1], size[0]))
+    shared_stages = len(feats.outputs)
+    shared_head = _in_writing(configs[0], shared_stages)
     shapes: list[tuple[int, ...]] = []
-    channels = {}
     for t, (config, key) in enumerate(zip(configs, keys)):
         if config in configs[:t]:
             shapes.append(shapes[configs.index(config)])
@@ -126,7 +223,18 @@ def check_branches(
                 f"{key}.decoder.heatmap_type='combined': maps of offsets cannot be weighed into "
                 "an ensemble, give 'gaussian'"
             )
-        channels, shape = _infer_shapes(backbone, config, split, size, t, key)
+        with torch.device('meta'):
+            if SharedTrunk(config['backbone'], split).structure != trunk.structure:
+                raise ValueError(
+                    f'head.branches.{t}.backbone changes the shared part of the backbone (up to '
+                    f'split={split!r}): a branch can only change what comes after it'
+                )
+        shape = _heatmap_shape(feats, config, split, key)
+        if _in_writing(config, shared_stages) != shared_head:
+            raise ValueError(
+                f'{key} changes the layers of the first {shared_stages} stages, which all '
+                'branches share: a branch can change num_stages and loss, not these layers'
+            )
         made = shape[:0:-1]  # width, height
         wanted = tuple(decoder.get('heatmap_size', made))
         if made != wanted:
@@ -140,32 +248,38 @@ def check_branches(
             f'head.branches: heatmaps of (K, H, W) = {shapes}; the ensemble needs one keypoint '
             'count and one heatmap size'
         )
-    return channels
-
-
-@torch.no_grad()
-def _infer_shapes(
-    backbone: dict, config: dict, split: str, input_size: tuple[int, int], t: int, key: str
-) -> tuple[dict[str, int], tuple[int, ...]]:
-    """Channels of each shared step and (K, H, W) of branch t, on meta tensors: no arithmetic."""
-    with torch.device('meta'):
-        trunk = SharedTrunk(backbone, split).eval()
-        if str(SharedTrunk(config['backbone'], split)) != str(trunk):
-            raise ValueError(
-                f'head.branches.{t}.backbone changes the shared part of the backbone (up to '
-                f'split={split!r}): a branch can only change what comes after it'
-            )
-        branch = Branch(split=split, **config, key=key)
-        branch.eval()
-        feats = trunk(torch.empty(1, 3, input_size[1], input_size[0]))
-        heatmaps = branch(feats)
-    if not isinstance(heatmaps, Tensor) or heatmaps.ndim != 4:
-        raise TypeError(
-            f'{key}.type={type(branch.head).__name__}: a branch has one output, its heatmaps; '
-            'give HeatmapHead or a subclass that returns just these'
-        )
     channels = {
         name: (state[0] if isinstance(state, tuple) else state).shape[1]
         for name, state in feats.steps.items()
     }
-    return channels, tuple(heatmaps.shape[1:])
+    return channels, shared_stages
+
+
+def _in_writing(config: dict, shared_stages: int) -> str:
+    """The layers of the shared stages' head, to compare branches."""
+    with torch.device('meta'):
+        shared = shared_stages_head(config['head'], shared_stages)
+    return '' if shared is None else f'{shared.multi_deconv_layers}{shared.multi_final_layers}'
+
+
+@torch.no_grad()
+def _heatmap_shape(feats: TrunkFeatures, config: dict, split: str, key: str) -> tuple[int, ...]:
+    """(K, H, W) of a branch, on meta tensors: no arithmetic."""
+    with torch.device('meta'):
+        branch = Branch(split=split, shared_stages=len(feats.outputs), **config, key=key)
+        branch.eval()
+        outputs = branch.features(feats)
+        if isinstance(branch.head, CPMHead) and len(outputs) != branch.head.num_stages:
+            raise ValueError(
+                f'{key}.num_stages={branch.head.num_stages}: the backbone of this branch has '
+                f'{len(outputs)} outputs (num_stacks of an hourglass), give the same number'
+            )
+        heatmaps = branch.forward_stages(feats)
+    if any(not isinstance(maps, Tensor) or maps.ndim != 4 for maps in heatmaps):
+        raise TypeError(
+            f'{key}.type={type(branch.head).__name__}: a stage has one output, its heatmaps; '
+            'give HeatmapHead, CPMHead, or a subclass that returns just these'
+        )
+    if len({maps.shape for maps in heatmaps}) > 1:
+        raise ValueError(f'{key}: its stages make heatmaps of different sizes')
+    return tuple(heatmaps[0].shape[1:])

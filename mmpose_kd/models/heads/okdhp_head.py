@@ -11,7 +11,6 @@ from mmengine.model import ModuleList
 from mmengine.structures import PixelData
 from mmpose.evaluation.functional import pose_pck_accuracy
 from mmpose.models.heads import BaseHead
-from mmpose.models.utils.tta import flip_heatmaps
 from mmpose.registry import MODELS
 from mmpose.utils.tensor_utils import to_numpy
 from torch import Tensor
@@ -21,9 +20,10 @@ from ...schedule import Schedule
 from ..backbones.shared_trunk import TrunkFeatures, trunk_source
 from ..losses.joints_mse import JointsMSELoss
 from ..modules.fau import weighted_ensemble
-from .branch import Branch, check_branches, merge_branches
-from .okdhp_presets import PRESETS, checked_weight, with_defaults
-from .outputs import attach_prediction
+from .branch import Branch, check_branches, merge_branches, shared_stages_head, stage_loss
+from .branch_statistics import branch_statistics
+from .okdhp_presets import PRESETS, check_count, checked_weight, with_defaults
+from .outputs import attach_prediction, flip_test
 
 
 @MODELS.register_module()
@@ -31,11 +31,15 @@ class OKDHPHead(BaseHead):
     r"""Multi-branch head that distils its own ensemble into every branch.
 
     Li et al., "Online Knowledge Distillation for Efficient Pose Estimation", ICCV 2021,
-    https://arxiv.org/abs/2108.02092. With :math:`p_t` the heatmaps of branch t, g the ground
-    truth, :math:`m = \sum_t a_t p_t` the ensemble weighted by the FAU, and r(e) the ramp-up:
+    https://arxiv.org/abs/2108.02092. With :math:`p_o` the heatmaps of every output o, g the
+    ground truth, :math:`m = \sum_t a_t p_t` the ensemble of the T branches' last heatmaps,
+    weighted by the FAU, and r(e) the ramp-up:
 
     .. math::
-        L = \sum_t MSE(p_t, g) + \alpha MSE(m, g) + \beta r(e) \sum_t KL(m \| p_t)
+        L = \sum_o MSE(p_o, g) + \alpha MSE(m, g) + \beta r(e) \sum_o KL(m \| p_o)
+
+    The outputs are the branches' own, and in a stacked hourglass also those of every stack
+    before the last, the shared ones counted once.
 
     Deviations, each a setting: by default m is detached in the KL (the release lets the FAU
     learn from it), and the KL uses a temperature, since at temperature 1 it is nearly inert:
@@ -48,11 +52,13 @@ class OKDHPHead(BaseHead):
     Args:
         backbone (dict): Config of the stock backbone, the same as the trunk's.
         split (str): Last shared step, the same as the trunk's.
-        head (dict): Config of a stock ``HeatmapHead`` (or subclass), one per branch.
+        head (dict): Config of a stock ``HeatmapHead``, or of a ``CPMHead`` for a backbone with
+            an output per stage (``HourglassNet``), or of a subclass; one per branch.
         num_branches (int): T.
         branches (Sequence[dict], optional): Per branch, changes to ``backbone``, ``neck`` and
             ``head`` in MMEngine's way of merging, for example
-            ``[dict(), dict(head=dict(deconv_out_channels=(128, 128, 128)))]``.
+            ``[dict(), dict(head=dict(deconv_out_channels=(128, 128, 128)))]``; also depth, by
+            ``dict(backbone=dict(num_stacks=6), head=dict(num_stages=6))``.
             All branches must predict heatmaps of one shape. Its length must be ``num_branches``.
         neck (dict, optional): Config of a stock neck, one per branch.
         fau (dict, optional): Config of the :class:`FAU` without its sizes. None: plain mean.
@@ -65,6 +71,8 @@ class OKDHPHead(BaseHead):
         detach_ensemble (bool, optional): Whether m is a constant in the KL.
         deploy_branch (int): The branch, counted from 0, that the model's own metrics, its
             training accuracy and (unless told otherwise) the export are about.
+        with_cp (bool): Compute the branches again in the backward pass instead of keeping their
+            activations: less memory, one more forward pass of the branches.
 
     The ``test_cfg`` of the model may have ``branch``: an index, ``'ensemble'``, or ``'all'``,
     which predicts with the deployed branch and adds the predictions of all branches and of the
@@ -91,26 +99,18 @@ class OKDHPHead(BaseHead):
         kd_schedule: Optional[dict] = None,
         detach_ensemble: Optional[bool] = None,
         deploy_branch: int = 0,
+        with_cp: bool = False,
         init_cfg: Optional[dict] = None,
     ):
         super().__init__(init_cfg)
         self._test_cfg: dict = {}
         if preset not in PRESETS:
             raise ValueError(f'head.preset={preset!r}: choose one of {list(PRESETS)}')
-        if isinstance(num_branches, bool) or not isinstance(num_branches, int) or num_branches < 1:
-            raise ValueError(f'head.num_branches={num_branches!r}: give a whole number, 1 or more')
-        if branches is not None and len(branches) != num_branches:
-            raise ValueError(
-                f'head.branches has {len(branches)} entries, head.num_branches={num_branches}: '
-                'give one entry per branch'
-            )
+        check_count(num_branches, branches)
         self.num_branches = num_branches
         self.deploy_branch = self._checked_branch(deploy_branch, 'head.deploy_branch')
 
-        given = {
-            'ensemble_weight': ensemble_weight,
-            'detach_ensemble': detach_ensemble,
-        }
+        given = {'ensemble_weight': ensemble_weight, 'detach_ensemble': detach_ensemble}
         settings = {**PRESETS[preset], **{k: v for k, v in given.items() if v is not None}}
         kd_loss = with_defaults(kd_loss or {}, settings['kd_loss'])
         self.ensemble_weight = checked_weight(settings, 'ensemble_weight')
@@ -125,10 +125,9 @@ class OKDHPHead(BaseHead):
         self.branch_configs = merge_branches(
             {'backbone': backbone, 'neck': neck, 'head': head}, branches or [{}] * num_branches
         )
-        keys = [
-            f'head.branches.{t}.head' if branches else 'head.head' for t in range(num_branches)
-        ]
-        channels = check_branches(backbone, self.branch_configs, split, keys)
+        key = 'head.branches.{}.head' if branches else 'head.head'
+        keys = [key.format(t) for t in range(num_branches)]
+        channels, shared_stages = check_branches(backbone, self.branch_configs, split, keys)
         if fau_input not in channels:
             raise ValueError(
                 f'head.fau_input={fau_input!r}: the shared steps are {list(channels)}'
@@ -136,9 +135,15 @@ class OKDHPHead(BaseHead):
         self.fau_input = fau_input
         self.source = trunk_source(backbone, split)
         self.branches = ModuleList(
-            Branch(split=split, **config, key=key)
+            Branch(split=split, shared_stages=shared_stages, with_cp=with_cp, **config, key=key)
             for config, key in zip(self.branch_configs, keys)
         )
+        shared = shared_stages_head(self.branch_configs[self.deploy_branch]['head'], shared_stages)
+        if shared is not None:  # a stacked hourglass: shared stacks predict too
+            self.shared = shared
+        #: set by :class:`BranchStatisticsHook` for the iterations that it wants to see
+        self.watch = False
+        self.watched: dict[str, Tensor] = {}
         self.fau = None
         if fau is not None and num_branches > 1:
             sizes = {
@@ -210,7 +215,7 @@ class OKDHPHead(BaseHead):
         self.check_source(feats.source)
 
     def forward_branches(self, feats: TrunkFeatures) -> list[Tensor]:
-        """Heatmaps (B, K, H, W) of every branch."""
+        """Heatmaps (B, K, H, W) of the last stage of every branch."""
         self._check_trunk(feats)
         return [branch(feats) for branch in self.branches]
 
@@ -250,27 +255,39 @@ class OKDHPHead(BaseHead):
             train_cfg (dict): ``compute_acc=False`` leaves the accuracy out.
 
         Returns:
-            ``loss_kpt`` and ``acc_pose`` of the deployed branch under their stock names,
-            ``loss_kpt_branch<t>`` of the others, ``loss_ensemble`` and ``loss_kd``.
+            ``loss_kpt`` and ``acc_pose`` of the deployed network under their stock names (with
+            the shared stages' share), ``loss_kpt_branch<t>`` of the other branches' own stages,
+            ``loss_ensemble`` and ``loss_kd``.
         """
+        self._check_trunk(feats)
         target = torch.stack([d.gt_fields.heatmaps for d in batch_data_samples])
         weight = torch.cat([d.gt_instance_labels.keypoint_weights for d in batch_data_samples])
-        heatmaps = self.forward_branches(feats)
+        shared = self.shared(list(feats.outputs)) if hasattr(self, 'shared') else []
+        stages = [branch.forward_stages(feats) for branch in self.branches]  # own ones only
+        heatmaps = [maps[-1] for maps in stages]
 
         losses = {}
-        for t, (branch, maps) in enumerate(zip(self.branches, heatmaps)):
-            name = 'loss_kpt' if t == self.deploy_branch else f'loss_kpt_branch{t}'
-            losses[name] = branch.head.loss_module(maps, target, weight)
+        for t, (branch, own) in enumerate(zip(self.branches, stages)):
+            # shared stages count once, with the deployed branch: a stock loss, term by term
+            deployed = t == self.deploy_branch
+            outputs = enumerate([*shared, *own]) if deployed else enumerate(own, len(shared))
+            losses['loss_kpt' if deployed else f'loss_kpt_branch{t}'] = sum(
+                stage_loss(branch.head, i)(maps, target, weight) for i, maps in outputs
+            )
 
         if self.distils:
-            ensemble, _ = self.forward_ensemble(feats, heatmaps)
-            deployed = self.branches[self.deploy_branch].head
-            losses['loss_ensemble'] = self.ensemble_weight * deployed.loss_module(
-                ensemble, target, weight
-            )
+            ensemble, attention = self.forward_ensemble(feats, heatmaps)
+            task_loss = stage_loss(self.branches[self.deploy_branch].head, -1)
+            losses['loss_ensemble'] = self.ensemble_weight * task_loss(ensemble, target, weight)
             teacher = ensemble.detach() if self.detach_ensemble else ensemble
-            kd = sum(self.kd_loss(maps, teacher, weight) for maps in heatmaps)
+            outputs = [*shared, *(maps for own in stages for maps in own)]
+            kd = sum(self.kd_loss(maps, teacher, weight) for maps in outputs)
             losses['loss_kd'] = self.kd_schedule.now() * kd
+            if self.watch:
+                self.watched = branch_statistics(
+                    heatmaps, attention, self.kd_loss, teacher, task_loss, target, weight
+                )
+                self.watched['kd_gradient_share'] *= self.kd_schedule.now()
 
         if train_cfg.get('compute_acc', True):
             _, accuracy, _ = pose_pck_accuracy(
@@ -299,27 +316,9 @@ class OKDHPHead(BaseHead):
         """
         main, others = self._test_outputs(test_cfg)
         names = [*others] if others else [main]
-        if test_cfg.get('flip_test', False):
-            plain, flipped = feats
-            flip_indices = batch_data_samples[0].metainfo['flip_indices']
-            outputs = [
-                (
-                    maps
-                    + flip_heatmaps(
-                        mirrored,
-                        flip_mode=test_cfg.get('flip_mode', 'heatmap'),
-                        flip_indices=flip_indices,
-                        shift_heatmap=test_cfg.get('shift_heatmap', False),
-                    )
-                )
-                * 0.5
-                for maps, mirrored in zip(
-                    self._forward_outputs(plain, names), self._forward_outputs(flipped, names)
-                )
-            ]
-        else:
-            outputs = self._forward_outputs(feats, names)
-
+        outputs = flip_test(
+            lambda one: self._forward_outputs(one, names), feats, batch_data_samples, test_cfg
+        )
         heatmaps = dict(zip(names, outputs))
         for name in others:
             for sample, instances in zip(batch_data_samples, self.decode(heatmaps[name])):
@@ -342,8 +341,8 @@ class OKDHPHead(BaseHead):
         rename = {
             f'head.branches.{t}.{part}.': f'{part}.' for part in ('backbone', 'neck', 'head')
         }
-        loss = config['head'].get('loss', {})
-        if loss.get('type') == 'JointsMSELoss':
-            config['head']['loss'] = JointsMSELoss.plain(loss)
+        rename['head.shared.'] = 'head.'
+        if 'loss' in config['head']:
+            config['head']['loss'] = JointsMSELoss.plain(config['head']['loss'])
         config['test_cfg'] = {k: v for k, v in self.test_cfg.items() if k != 'branch'}
         return Deployed(config, rename, ('head.',), {'branch': t}, label=f'branch {t}')

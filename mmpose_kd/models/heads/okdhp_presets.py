@@ -1,6 +1,9 @@
-"""The numbers behind OKDHPHead: ours and the release's."""
+"""The numbers behind OKDHPHead, ours and the release's, and checks of what is given."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Optional
 
 #: Settings that are None in the config take these values.
 PRESETS = {
@@ -20,6 +23,17 @@ PRESETS = {
         detach_ensemble=False,
     ),
 }
+
+
+def check_count(num_branches: int, branches: Optional[Sequence[dict]]) -> None:
+    """Refuse a number of branches that is none, or that their settings do not fit."""
+    if isinstance(num_branches, bool) or not isinstance(num_branches, int) or num_branches < 1:
+        raise ValueError(f'head.num_branches={num_branches!r}: give a whole number, 1 or more')
+    if branches is not None and len(branches) != num_branches:
+        raise ValueError(
+            f'head.branches has {len(branches)} entries, head.num_branches={num_branches}: '
+            'give one entry per branch'
+        )
 
 
 def with_defaults(cfg: dict, defaults: dict) -> dict:

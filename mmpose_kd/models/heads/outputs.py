@@ -1,9 +1,46 @@
-"""Predictions beside the main one: attached to the data samples, measured under own names."""
+"""Predictions of several outputs in one pass: flip test, and attached to the data samples."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Callable
+
 from mmengine.structures import InstanceData
+from mmpose.models.utils.tta import flip_heatmaps
 from mmpose.structures import PoseDataSample
+from torch import Tensor
+
+
+def flip_test(
+    forward: Callable[..., Sequence[Tensor]],
+    feats,
+    samples: Sequence[PoseDataSample],
+    test_cfg: dict,
+) -> Sequence[Tensor]:
+    """Heatmaps of several outputs, averaged with the mirrored picture's if ``flip_test`` is set.
+
+    Args:
+        forward: From the features of a picture to heatmaps (B, K, H, W), one per output.
+        feats: Features, or with ``flip_test`` a pair of them (plain, mirrored).
+        samples: Know the ``flip_indices`` of the keypoints.
+        test_cfg: ``flip_test``, ``flip_mode`` and ``shift_heatmap`` as in ``HeatmapHead``.
+    """
+    if not test_cfg.get('flip_test', False):
+        return forward(feats)
+    plain, mirrored = (forward(one) for one in feats)
+    return [
+        0.5
+        * (
+            maps
+            + flip_heatmaps(
+                flipped,
+                flip_mode=test_cfg.get('flip_mode', 'heatmap'),
+                flip_indices=samples[0].metainfo['flip_indices'],
+                shift_heatmap=test_cfg.get('shift_heatmap', False),
+            )
+        )
+        for maps, flipped in zip(plain, mirrored)
+    ]
 
 
 def attach_prediction(

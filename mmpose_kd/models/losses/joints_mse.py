@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Optional
+from collections.abc import Sequence
+from typing import Optional, Union
 
 from mmpose.registry import MODELS
 from torch import Tensor, nn
@@ -50,8 +51,15 @@ class JointsMSELoss(nn.Module):
         return self.loss_weight * joints_mse(output, target, weight)
 
     @staticmethod
-    def plain(cfg: dict) -> dict:
-        """The stock loss that stands in an exported config: the same for weights of 0 and 1."""
+    def plain(cfg: Union[dict, Sequence[dict]]) -> Union[dict, list[dict]]:
+        """The stock loss that stands in an exported config: the same for weights of 0 and 1.
+
+        Other losses, and lists of losses (one per stage), are taken as they are.
+        """
+        if isinstance(cfg, (list, tuple)):
+            return [JointsMSELoss.plain(one) for one in cfg]
+        if cfg.get('type') != 'JointsMSELoss':
+            return cfg
         return {
             'type': 'KeypointMSELoss',
             'use_target_weight': cfg.get('use_target_weight', True),

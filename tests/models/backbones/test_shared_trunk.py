@@ -4,7 +4,18 @@ import copy
 
 import pytest
 import torch
-from build import BACKBONES, HRNET, LITEHRNET, MOBILENET, RESNET, SPLITS, build, images, randomize
+from build import (
+    BACKBONES,
+    HOURGLASS,
+    HRNET,
+    LITEHRNET,
+    MOBILENET,
+    RESNET,
+    SPLITS,
+    build,
+    images,
+    randomize,
+)
 from mmengine.model import BaseModule
 from mmpose.registry import MODELS
 from torch import nn
@@ -70,6 +81,25 @@ def test_names_are_the_stock_names_and_each_is_in_one_piece(name, split):
     assert sorted(ours) == sorted(stock.state_dict())
     named = [n for piece in (trunk, tail) for n, _ in piece.named_parameters()]
     assert sorted(named) == sorted(n for n, _ in stock.named_parameters())
+
+
+@pytest.mark.parametrize('split', ['stem', 'end'])
+def test_a_single_hourglass_can_be_split(split):
+    """Stock code gives it a layer between stacks that it never runs."""
+    check_same(dict(HOURGLASS, num_stacks=1), split)
+
+
+def test_the_paths_into_deeper_networks_start_the_same():
+    """What lets branches of 4, 6 and 8 stacks hang on one trunk."""
+    trunks = [
+        MODELS.build(
+            dict(type='SharedTrunk', backbone=dict(HOURGLASS, num_stacks=n), split='stack2')
+        )
+        for n in (2, 3, 5)
+    ]
+    assert trunks[1].structure == trunks[2].structure
+    assert trunks[0].structure != trunks[1].structure  # has no way on to a third stack
+    assert list(trunks[1].state_dict()) == list(trunks[2].state_dict())
 
 
 def test_unknown_split_names_the_setting_and_the_choices():

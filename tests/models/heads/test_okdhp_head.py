@@ -10,9 +10,11 @@ import torch
 from build import (
     BACKBONES,
     CODEC,
+    HOURGLASS,
     HRNET,
     MOBILENET,
     RESNET,
+    SPLITS,
     K,
     build,
     head_config,
@@ -54,9 +56,16 @@ def train_losses(model, dtype=torch.float32, **kwargs):
 # ------------------------------------------------------------------ zero means plain
 
 
-@pytest.mark.parametrize('backbone', BACKBONES.values(), ids=BACKBONES)
-@pytest.mark.parametrize('split', ['stem', 'stage2', 'end'])
-def test_one_branch_with_weights_zero_is_the_plain_model_to_the_last_bit(backbone, split):
+PAIRS = [
+    (name, split)
+    for name in BACKBONES
+    for split in (('stem', 'stack2') if name == 'HourglassNet' else ('stem', 'stage2', 'end'))
+]
+
+
+@pytest.mark.parametrize(('name', 'split'), PAIRS)
+def test_one_branch_with_weights_zero_is_the_plain_model_to_the_last_bit(name, split):
+    backbone = BACKBONES[name]
     ours = randomize(build(okdhp_config(backbone, split, num_branches=1, **OFF)))
     plain = build(plain_config(backbone))
     share_weights(plain, ours)
@@ -273,12 +282,170 @@ def test_branches_start_different_also_from_the_same_pretrained_weights(tmp_path
 def test_equal_branches_see_the_same_input():
     """No branch changes the shared state in place before the next one reads it."""
     for name, backbone in BACKBONES.items():
-        for split in ('stem', 'stage1', 'stage2', 'stage3'):
+        for split in SPLITS[name][:-2]:
             model = randomize(build(okdhp_config(backbone, split, num_branches=2))).eval()
             first, second = model.head.branches
             second.load_state_dict(first.state_dict())
             one, two = model.head.forward_branches(model.extract_feat(images()))
             assert torch.equal(one, two), (name, split)
+
+
+# ------------------------------------------------------------- stages: stacked hourglass
+
+
+def unbalanced(stacks=(3, 4, 5), **head):
+    """Two shared stacks, then 1, 2 and 3 more."""
+    branches = [dict(backbone=dict(num_stacks=n), head=dict(num_stages=n)) for n in stacks]
+    return okdhp_config(HOURGLASS, 'stack2', branches=branches, **head)
+
+
+def test_with_weights_zero_each_hourglass_branch_learns_as_a_plain_one():
+    """Shared stacks have their own loss, once: tails equal to the bit, the trunk is the sum."""
+    ours = randomize(build(okdhp_config(HOURGLASS, 'stack1', num_branches=2, **OFF)).double())
+    train_losses(ours, torch.float64)
+    summed = {}
+    for t in range(2):
+        plain = build(plain_config(HOURGLASS)).double()
+        share_weights(plain, ours, t)
+        plain.train()
+        maps = plain.head(plain.extract_feat(images(dtype=torch.float64)))
+        sample_list = samples(dtype=torch.float64)
+        target = torch.stack([s.gt_fields.heatmaps for s in sample_list])
+        weight = torch.cat([s.gt_instance_labels.keypoint_weights for s in sample_list])
+        own = maps if t == 0 else maps[1:]
+        sum(plain.head.loss_module(m, target, weight) for m in own).backward()
+        gradients = deployed_gradients(ours, t)
+        shared = [f'backbone.{n}' for n, _ in ours.backbone.named_parameters()]
+        for name, p in plain.named_parameters():
+            if name in shared:
+                summed[name] = summed.get(name, 0) + p.grad
+            elif p.grad is not None:
+                assert torch.equal(p.grad, gradients[name]), name
+    assert summed
+    for name, grad in summed.items():
+        torch.testing.assert_close(grad, ours.get_parameter(name).grad, rtol=1e-6, atol=1e-12)
+
+
+def test_every_stage_is_supervised_and_distilled():
+    """The total written out: the last maps make the ensemble, all of them learn from it."""
+    model = randomize(build(unbalanced(kd_schedule=CONSTANT)).double()).eval()
+    head, sample_list = model.head, samples(dtype=torch.float64)
+    with torch.no_grad():
+        losses = model.loss(images(dtype=torch.float64), sample_list)
+        feats = model.extract_feat(images(dtype=torch.float64))
+        nets = [build(plain_config(dict(HOURGLASS, num_stacks=n))).double() for n in (3, 4, 5)]
+        for t, net in enumerate(nets):
+            net.load_state_dict(head.deployed(t).state_dict(model.state_dict()), strict=True)
+        maps = [net.eval().head(net.extract_feat(images(dtype=torch.float64))) for net in nets]
+        assert [len(m) for m in maps] == [3, 4, 5]
+        attention = head.fau.attention(feats.steps['stem'])
+        ensemble = sum(attention[:, t, :, None, None] * maps[t][-1] for t in range(3))
+        target = torch.stack([s.gt_fields.heatmaps for s in sample_list])
+        weight = torch.cat([s.gt_instance_labels.keypoint_weights for s in sample_list])
+        outputs = [*maps[0][:2], *(m for net_maps in maps for m in net_maps[2:])]
+        assert len(outputs) == 2 + 1 + 2 + 3
+        task = nets[0].head.loss_module
+        expected = (
+            sum(task(m, target, weight) for m in outputs)
+            + task(ensemble, target, weight)
+            + sum(head.kd_loss(m, ensemble, weight) for m in outputs)
+        )
+    torch.testing.assert_close(total(losses), expected, rtol=1e-12, atol=0)
+    stock = nets[0].loss(images(dtype=torch.float64), sample_list)['loss_kpt']
+    assert torch.equal(losses['loss_kpt'], stock.detach())
+
+
+def test_shared_stacks_final_layers_live_once():
+    names = [n for n, _ in build(unbalanced()).named_parameters()]
+    finals = [n for n in names if 'multi_final_layers' in n and 'weight' in n]
+    assert finals == [
+        'head.branches.0.head.multi_final_layers.2.weight',
+        *(f'head.branches.1.head.multi_final_layers.{i}.weight' for i in (2, 3)),
+        *(f'head.branches.2.head.multi_final_layers.{i}.weight' for i in (2, 3, 4)),
+        *(f'head.shared.multi_final_layers.{i}.weight' for i in (0, 1)),
+    ]
+
+
+def test_every_hourglass_parameter_gets_a_gradient():
+    model = build(unbalanced()).train()
+    total(model.loss(images(), samples())).backward()
+    assert [n for n, p in model.named_parameters() if p.grad is None] == []
+
+
+def test_a_loss_per_stage_is_taken_stage_by_stage():
+    losses = [dict(type='KeypointMSELoss', loss_weight=w) for w in (1.0, 10.0, 100.0)]
+    config = okdhp_config(HOURGLASS, 'stack1', num_branches=1, **OFF)
+    config['head']['head']['loss'] = losses
+    plain = plain_config(HOURGLASS)
+    plain['head']['loss'] = losses
+    ours, plain = randomize(build(config)), build(plain)
+    share_weights(plain, ours)
+    assert torch.equal(total(train_losses(ours)), total(train_losses(plain)))
+
+
+@pytest.mark.parametrize(
+    ('settings', 'message'),
+    [
+        (dict(split='end'), r"head.split='end'.*all 3 stages.*split earlier"),
+        (dict(head=dict(num_stages=4)), r'head.head.num_stages=4.*3 outputs'),
+        (
+            dict(branches=[{}, {}, dict(head=dict(final_layer=dict(kernel_size=3)))]),
+            r'head.branches.2.head changes the layers of the first 2 stages',
+        ),
+        (dict(neck=dict(type='FeatureMapProcessor')), r'head.neck.*stages that are shared'),
+    ],
+    ids=str,
+)
+def test_bad_settings_of_stages_name_the_key(settings, message):
+    config = okdhp_config(HOURGLASS, 'stack2')
+    head = {**config['head']['head'], **settings.pop('head', {})}
+    config['head'].update(settings, head=head)
+    with pytest.raises(ValueError, match=message):
+        MODELS.build(config['head'])
+
+
+@pytest.mark.parametrize('flip_test', [False, True])
+def test_an_hourglass_branch_predicts_what_its_plain_model_predicts(flip_test):
+    ours = randomize(build(unbalanced()))
+    plain = build(plain_config(dict(HOURGLASS, num_stacks=4)))
+    share_weights(plain, ours, 1)
+    expected = predictions(plain, flip_test, output_heatmaps=True)
+    found = predictions(ours, flip_test, branch=1, output_heatmaps=True)
+    for a, b in zip(expected, found):
+        np.testing.assert_array_equal(a.pred_instances.keypoints, b.pred_instances.keypoints)
+        assert torch.equal(a.pred_fields.heatmaps, b.pred_fields.heatmaps)
+
+
+# ------------------------------------------------------------ less memory, same training
+
+
+@pytest.mark.parametrize(
+    ('backbone', 'split'), [(HRNET, 'stage2'), (HOURGLASS, 'stack1')], ids=['HRNet', 'Hourglass']
+)
+def test_computing_branches_twice_changes_nothing_but_memory(backbone, split):
+    """Losses, gradients and BatchNorm's statistics are the same to the last bit."""
+    models = [
+        randomize(build(okdhp_config(backbone, split, with_cp=with_cp)))
+        for with_cp in (False, True)
+    ]
+    kept = [0, 0]
+    for i, model in enumerate(models):
+
+        def count(tensor, i=i):
+            kept[i] += tensor.numel()
+            return tensor
+
+        model.train()
+        with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
+            losses = model.loss(images(), samples())
+        total(losses).backward()
+    assert kept[1] < 0.7 * kept[0]
+    plain, ours = models
+    for (name, p), (_, q) in zip(plain.named_parameters(), ours.named_parameters()):
+        assert torch.equal(p.grad, q.grad), name
+    for (name, p), (_, q) in zip(plain.named_buffers(), ours.named_buffers()):
+        assert torch.equal(p, q), name
+    assert any('num_batches_tracked' in name and int(b) == 1 for name, b in ours.named_buffers())
 
 
 # ------------------------------------------------------------------------ settings

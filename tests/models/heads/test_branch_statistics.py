@@ -1,0 +1,73 @@
+"""Branch statistics: values known by hand."""
+
+import math
+
+import pytest
+import torch
+from build import build as build_model
+from build import images, okdhp_config, randomize, samples, total
+
+from mmpose_kd.models.heads.branch_statistics import (
+    attention_statistics,
+    disagreement,
+    gradient_share,
+)
+
+
+def test_equal_attention_has_entropy_one_and_no_spread():
+    found = attention_statistics(torch.full((4, 3, 5), 1 / 3))
+    assert float(found['attention_entropy']) == pytest.approx(1)
+    assert float(found['attention_std']) == pytest.approx(0, abs=1e-6)
+    assert [float(found[f'attention_branch{t}']) for t in range(3)] == pytest.approx([1 / 3] * 3)
+
+
+def test_one_branch_that_counts_alone_has_entropy_zero():
+    attention = torch.zeros(4, 2, 5)
+    attention[:, 1] = 1
+    found = attention_statistics(attention)
+    assert float(found['attention_entropy']) == 0
+    assert float(found['attention_branch1']) == 1
+
+
+def test_spread_is_over_images():
+    attention = torch.zeros(2, 2, 1)
+    attention[0, 0] = attention[1, 1] = 1
+    assert float(attention_statistics(attention)['attention_std']) == pytest.approx(0.5)
+
+
+def test_disagreement_by_hand():
+    one, other = torch.full((1, 2, 3, 3), 1.0), torch.full((1, 2, 3, 3), 3.0)
+    assert float(disagreement([one, other], torch.ones(1, 2))) == pytest.approx(1 / 2)
+    assert float(disagreement([one, one], torch.ones(1, 2))) == 0
+
+
+def test_unlabelled_keypoints_do_not_count_as_disagreement():
+    one, other = torch.ones(1, 2, 3, 3), torch.ones(1, 2, 3, 3)
+    other[:, 1] = 9
+    assert float(disagreement([one, other], torch.tensor([[1.0, 0.0]]))) == 0
+    assert math.isfinite(float(disagreement([one, other], torch.zeros(1, 2))))
+
+
+def test_gradient_share_is_the_ratio_of_the_pulls():
+    maps, target, weight = torch.randn(2, 3, 4, 4), torch.zeros(2, 3, 4, 4), torch.ones(2, 3)
+
+    def error(output, wanted, weights):
+        return (weights[..., None, None] * (output - wanted)).square().sum()
+
+    def triple(*args):
+        return 3 * error(*args)
+
+    share = gradient_share(maps, triple, target, error, target, weight)
+    assert float(share) == pytest.approx(3)
+    assert maps.grad is None and not maps.requires_grad
+
+
+def test_watching_changes_no_gradient():
+    gradients = []
+    for watch in (False, True):
+        model = randomize(build_model(okdhp_config(kd_schedule=dict(type='constant')))).train()
+        model.head.watch = watch
+        total(model.loss(images(), samples())).backward()
+        gradients.append([p.grad for p in model.parameters()])
+        assert bool(model.head.watched) == watch
+    assert all(torch.equal(a, b) for a, b in zip(*gradients))
