@@ -169,6 +169,15 @@ def history_buffer_method(owner, name):
     )
 
 
+def empty_bytes() -> bytes:
+    """Stand in for ``bytes`` in checkpoints: how an empty numpy array is pickled.
+
+    Data sets without sigmas (faces, hands) have one in the meta data of every checkpoint.
+    Given any arguments it raises a TypeError: no memory is allocated on a file's word.
+    """
+    return b''
+
+
 def allow_mmengine_checkpoints() -> None:
     """Let ``torch.load(..., weights_only=True)`` read checkpoints that MMEngine's Runner wrote.
 
@@ -194,6 +203,7 @@ def allow_mmengine_checkpoints() -> None:
             # onedl-mmengine uses it, takes away equal entries when it ends, whoever made them.
             *((cls, f'{cls.__module__}.{cls.__qualname__}') for cls in classes),
             (history_buffer_method, 'builtins.getattr'),
+            (empty_bytes, 'builtins.bytes'),
             # numpy 2 renamed the module: a file written under either loads under either.
             *(
                 (getattr(core, function), f'{module}.{function}')

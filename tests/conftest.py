@@ -18,7 +18,9 @@ def mmengine_globals_are_restored():
 
     Otherwise a schedule in a later test would read the epoch of a Runner long gone.
     """
-    managers = (MessageHub, MMLogger, DefaultScope, Visualizer)
+    from mmpose.visualization import PoseLocalVisualizer
+
+    managers = (MessageHub, MMLogger, DefaultScope, Visualizer, PoseLocalVisualizer)
     saved = [manager._instance_dict.copy() for manager in managers]
     yield
     for manager, instances in zip(managers, saved):

@@ -387,6 +387,21 @@ def test_a_command_in_a_checkpoint_is_refused_and_not_run(tmp_path, wrap):
     assert not mark.exists()
 
 
+def test_empty_arrays_load(tmp_path):
+    """Data sets of faces and hands have no sigmas: an empty array in every checkpoint."""
+    saved = dict(sigmas=np.array([], dtype=np.float32), weights=np.ones(2))
+    torch.save(saved, tmp_path / 'a.pth')
+    loaded = torch.load(tmp_path / 'a.pth', weights_only=True)
+    np.testing.assert_array_equal(loaded['sigmas'], saved['sigmas'])
+    assert loaded['sigmas'].dtype == np.float32
+
+
+def test_bytes_in_a_checkpoint_are_never_made_to_measure(tmp_path):
+    torch.save(Reduces(bytes, 10**9), tmp_path / 'evil.pth')
+    with pytest.raises((TypeError, pickle.UnpicklingError)):
+        torch.load(tmp_path / 'evil.pth', weights_only=True)
+
+
 def test_getattr_leads_to_nothing_that_can_be_called(tmp_path):
     # getattr(builtins.eval, '__self__') would be the module builtins.
     getter = b'cbuiltins\ngetattr\n'

@@ -224,7 +224,8 @@ def check_branches(
                 "an ensemble, give 'gaussian'"
             )
         with torch.device('meta'):
-            if SharedTrunk(config['backbone'], split).structure != trunk.structure:
+            same = config['backbone'] == backbone
+            if not same and SharedTrunk(config['backbone'], split).structure != trunk.structure:
                 raise ValueError(
                     f'head.branches.{t}.backbone changes the shared part of the backbone (up to '
                     f'split={split!r}): a branch can only change what comes after it'
