@@ -8,6 +8,8 @@ import numpy as np
 from mmengine.evaluator import BaseMetric
 from mmpose.registry import METRICS
 
+from .pck import hits_and_counts, torso_lengths
+
 
 @METRICS.register_module()
 class TorsoPCK(BaseMetric):
@@ -33,16 +35,12 @@ class TorsoPCK(BaseMetric):
         """Collect hits and counts of labelled joints."""
         for sample in data_samples:
             gt = sample['gt_instances']
-            visible = np.asarray(gt['keypoints_visible'])[0] > 0  # (K,)
-            target = np.asarray(gt['keypoints'])[0]  # (K, 2), image pixels
-            a, b = self.torso
-            length = np.linalg.norm(target[a] - target[b])
-            if not (visible[a] and visible[b] and length > 0):
-                continue
-            found = np.asarray(sample['pred_instances']['keypoints'])[0]
-            distance = np.linalg.norm(found - target, axis=-1)[visible] / length
-            hits = [int((distance < thr).sum()) for thr in self.thr]
-            self.results.append((hits, len(distance)))
+            visible = np.asarray(gt['keypoints_visible'])[:1] > 0  # (1, K)
+            target = np.asarray(gt['keypoints'])[:1]  # (1, K, 2), image pixels
+            found = np.asarray(sample['pred_instances']['keypoints'])[:1]
+            length = torso_lengths(target, visible, self.torso)
+            scored = [hits_and_counts(found, target, visible, length, thr) for thr in self.thr]
+            self.results.append(([int(hits[0]) for hits, _ in scored], int(scored[0][1][0])))
 
     def compute_metrics(self, results: list) -> dict:
         """``PCK@<thr>`` in percent."""

@@ -1,0 +1,1 @@
+"""Does distillation help? Trains plain and distilled models alike and compares the students."""
