@@ -1,9 +1,17 @@
-"""Every shipped config: builds, trains a step, and exports to the stock model it inherits."""
+"""Every shipped config: builds, trains a step, and exports to the stock model it inherits.
 
+The default tests see each config twice: at its full size without weights or arithmetic (all
+shapes and settings), and made cheap but with its own structure (a training step and a real
+export). The slow one trains and exports each at its full size.
+"""
+
+import functools
+import re
 from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from build import total
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
@@ -15,6 +23,23 @@ from mmpose_kd.export import _input_size, export_student
 
 CONFIGS = Path(__file__).parents[1] / 'configs'
 ALL = sorted(CONFIGS.rglob('*.py'))
+# what the demo inherits is among them
+SHIPPED = [path for path in ALL if path.parent == CONFIGS]
+MPII = [path for path in SHIPPED if path.stem.endswith('_mpii')]
+
+every = pytest.mark.parametrize('path', ALL, ids=lambda p: p.stem)
+shipped = pytest.mark.parametrize('path', SHIPPED, ids=lambda p: p.stem)
+
+# Where a student is on purpose another model than the one of the inherited config; the
+# hourglasses have a test of their own.
+OTHER_MODEL = {
+    'okdhp_res18_mpii': {
+        'model.backbone.depth', 'model.backbone.init_cfg.checkpoint', 'model.head.in_channels',
+    },
+}  # fmt: skip
+HOURGLASSES = [path for path in SHIPPED if 'hourglass' in path.stem]
+# What a schedule of the paper changes beside the model.
+PAPERS_RUN = {'train_cfg', 'train_dataloader', 'optim_wrapper', 'param_scheduler', 'auto_scale_lr'}
 
 
 def offline(node):
@@ -27,11 +52,60 @@ def offline(node):
     return node
 
 
+def shrunk(cfg):
+    """The config with fewer layers of each kind and a smaller picture.
+
+    Split, branches, neck, heads, losses, schedule and pipelines stay what they are.
+    """
+    size = _input_size(cfg)
+    smaller = tuple(64 if length == min(size) else 128 for length in size)
+
+    def small(node, key=None):
+        if isinstance(node, dict):
+            return {k: small(v, k) for k, v in node.items()}
+        if key in ('input_size', 'heatmap_size'):
+            return tuple(n * new // old for n, new, old in zip(node, smaller, size))
+        if key in ('num_modules', 'num_blocks', 'stage_blocks'):
+            return 1 if isinstance(node, int) else (1,) * len(node)
+        if key == 'stage_channels':  # the first is the width between stacks, the head's too
+            return (node[0],) + (16,) * (len(node) - 1)
+        if isinstance(node, (list, tuple)):
+            return type(node)(small(v) for v in node)
+        return node
+
+    return Config(small(cfg.to_dict()))
+
+
+@functools.cache
+def on_meta(path):
+    """The config and its model at full size, built without weights."""
+    cfg = Config.fromfile(path)
+    init_default_scope('mmpose')
+    with torch.device('meta'):
+        return cfg, MODELS.build(cfg.model)
+
+
 def load(path):
     cfg = Config.fromfile(path)
     init_default_scope('mmpose')
     offline(cfg.model)
     return cfg
+
+
+def upstream(path, folder):
+    """The config of MMPose's own that a shipped config inherits, maybe by way of ours."""
+    (name,) = re.findall(r"^_base_ = \['(\S+)'\]", path.read_text(), re.MULTILINE)
+    if '::' not in name:
+        return upstream(path.parent / name, folder)
+    (folder / 'stock.py').write_text(f"_base_ = ['{name}']\n")
+    return Config.fromfile(folder / 'stock.py')
+
+
+def flat(node, prefix=''):
+    """The leaves of nested dicts by their dotted keys."""
+    if not isinstance(node, dict):
+        return {prefix[:-1]: node}
+    return {k: v for key, value in node.items() for k, v in flat(value, f'{prefix}{key}.').items()}
 
 
 def packed(cfg, batch=2):
@@ -53,13 +127,8 @@ def packed(cfg, batch=2):
     return samples
 
 
-def test_there_are_configs():
-    assert CONFIGS / 'okdhp_hrnet_coco.py' in ALL
-
-
-@pytest.mark.parametrize('path', ALL, ids=lambda p: p.stem)
-def test_config_trains_a_step_and_exports(path, tmp_path):
-    cfg = load(path)
+def train_a_step_and_export(cfg, folder):
+    """Check both, and return the exported config; the weights are removed."""
     model = MODELS.build(cfg.model).train()
     model.init_weights()
     optimizer = torch.optim.SGD(model.parameters(), 1e-3)
@@ -72,32 +141,117 @@ def test_config_trains_a_step_and_exports(path, tmp_path):
     assert all(p.grad is not None for p in model.parameters())
     assert any(not torch.equal(p, before[name]) for name, p in model.named_parameters())
 
-    cfg.dump(tmp_path / 'config.py')
-    torch.save({'state_dict': model.state_dict()}, tmp_path / 'epoch_1.pth')
-    export_student(tmp_path / 'config.py', tmp_path / 'epoch_1.pth', tmp_path / 'out')
-    student = Config.fromfile(tmp_path / 'out/student.py')
+    cfg.dump(folder / 'config.py')
+    torch.save({'state_dict': model.state_dict()}, folder / 'epoch_1.pth')
+    export_student(folder / 'config.py', folder / 'epoch_1.pth', folder / 'out')
+    student = Config.fromfile(folder / 'out/student.py')
     stock = MODELS.build(student.model)
-    state = torch.load(tmp_path / 'out/student.pth', weights_only=True)['state_dict']
+    state = torch.load(folder / 'out/student.pth', weights_only=True)['state_dict']
     stock.load_state_dict(state, strict=True)
+    for weights in folder.rglob('*.pth'):
+        weights.unlink()
+    return student
 
 
-def test_the_student_of_the_coco_config_is_mmposes_own_hrnet(tmp_path):
-    cfg = load(CONFIGS / 'okdhp_hrnet_coco.py')
-    model = MODELS.build(cfg.model)
-    cfg.dump(tmp_path / 'config.py')
-    torch.save({'state_dict': model.state_dict()}, tmp_path / 'epoch_1.pth')
-    export_student(tmp_path / 'config.py', tmp_path / 'epoch_1.pth', tmp_path)
-    stock = tmp_path / 'stock.py'
-    name = 'body_2d_keypoint/topdown_heatmap/coco/td-hm_hrnet-w32_8xb64-210e_coco-256x192.py'
-    stock.write_text(f"_base_ = ['mmpose::{name}']\n")
-    ours, theirs = (Config.fromfile(p).to_dict() for p in (tmp_path / 'student.py', stock))
-    offline(theirs['model'])
-    assert ours['model'] == theirs['model']
-    changed = {key for key in theirs if ours.get(key) != theirs[key]}
-    assert changed <= {'model'}
-    assert set(ours) == set(theirs)
+def test_there_are_configs():
+    assert CONFIGS / 'okdhp_hrnet_coco.py' in ALL
+    assert MPII
 
 
-def test_the_coco_config_is_short():
-    lines = (CONFIGS / 'okdhp_hrnet_coco.py').read_text().splitlines()
-    assert len(lines) <= 40
+@every
+def test_config_trains_a_step_and_exports(path, tmp_path):
+    """With few layers and a small picture, else as shipped; the slow test has the full size."""
+    cfg = shrunk(load(path))
+    student = train_a_step_and_export(cfg, tmp_path).to_dict()
+    if path not in SHIPPED:
+        return
+    theirs = shrunk(upstream(path, tmp_path)).to_dict()
+    changed = {key for key in theirs if student.get(key) != theirs[key]}
+    from_paper = path in MPII + HOURGLASSES
+    assert changed <= ({'model', *PAPERS_RUN} if from_paper else {'model'})
+    assert set(student) == set(theirs)
+
+
+@pytest.mark.slow
+@every
+def test_config_trains_a_step_and_exports_at_full_size(path, tmp_path):
+    train_a_step_and_export(load(path), tmp_path)
+
+
+@every
+def test_every_branch_leaves_exactly_the_weights_of_its_stock_model(path):
+    """At full size, but on meta tensors: names and shapes, no values."""
+    cfg, model = on_meta(path)
+    built = []  # branches that are alike leave the same stock model
+    for t in range(cfg.model.head.num_branches):
+        deployed = model.head.deployed(t)
+        config = deployed.config(cfg.model.to_dict())
+        if config not in [known for known, _ in built]:
+            with torch.device('meta'):
+                built.append((config, MODELS.build(config)))
+        stock = next(model for known, model in built if known == config)
+        ours = {k: v.shape for k, v in deployed.state_dict(model.state_dict()).items()}
+        assert ours == {k: v.shape for k, v in stock.state_dict().items()}
+
+
+@pytest.mark.parametrize(
+    'path', [path for path in SHIPPED if path not in HOURGLASSES], ids=lambda p: p.stem
+)
+def test_the_student_is_the_model_of_the_inherited_config(path, tmp_path):
+    """At full size and with its pretrained weights, but for the listed exceptions."""
+    cfg, model = on_meta(path)
+    student = Config(dict(model=model.head.deployed().config(cfg.model.to_dict())))
+    ours = flat(student.to_dict())
+    theirs = flat(dict(model=upstream(path, tmp_path).to_dict()['model']))
+    other = {k for k in ours.keys() | theirs.keys() if ours.get(k) != theirs.get(k)}
+    assert other == OTHER_MODEL.get(path.stem, set())
+
+
+@pytest.mark.parametrize('path', HOURGLASSES, ids=lambda p: p.stem)
+def test_the_student_is_the_papers_hourglass(path, tmp_path):
+    """MMPose has none of its depth and width; what is around it is the inherited config's."""
+    cfg, model = on_meta(path)
+    stacks = int(re.search(r'hourglass(\d+)', path.stem).group(1))
+    student = model.head.deployed().config(cfg.model.to_dict())
+    backbone, head = student['backbone'], student['head']
+    assert (backbone['type'], head['type']) == ('HourglassNet', 'CPMHead')
+    assert backbone['num_stacks'] == head['num_stages'] == stacks
+    assert backbone['downsample_times'] == 4
+    assert (backbone['stage_channels'], backbone['stage_blocks']) == ((256,) * 5, (1,) * 5)
+    theirs = flat(upstream(path, tmp_path).to_dict()['model'])
+    ours = flat(Config(student).to_dict())
+    other = {k for k in ours.keys() | theirs.keys() if ours.get(k) != theirs.get(k)}
+    assert all(key.startswith(('backbone.', 'head.')) for key in other)
+
+
+@shipped
+def test_config_reports_every_branch_and_keeps_the_inherited_hooks(path, tmp_path):
+    cfg, theirs = Config.fromfile(path), upstream(path, tmp_path)
+    assert cfg.model.test_cfg.branch == 'all'
+    assert cfg.custom_hooks == [*theirs.custom_hooks, dict(type='BranchMetricsHook')]
+    assert any(hook.type == 'SyncBuffersHook' for hook in cfg.custom_hooks)
+
+
+@pytest.mark.parametrize('path', MPII, ids=lambda p: p.stem)
+def test_mpii_configs_have_the_papers_schedule(path):
+    cfg, model = on_meta(path)
+    assert cfg.train_cfg.max_epochs == 150
+    optimizer = cfg.optim_wrapper.optimizer
+    assert (optimizer.type, optimizer.lr) == ('Adam', 2.5e-4)
+    assert cfg.train_dataloader.batch_size == cfg.auto_scale_lr.base_batch_size == 16
+    (steps,) = cfg.param_scheduler
+    assert steps.by_epoch and (steps.milestones, steps.gamma) == ([90, 120], 0.1)
+    schedule = model.head.kd_schedule
+    assert schedule.factor(89, 150) < 1 == schedule.factor(90, 150)
+
+
+@shipped
+def test_config_is_short(path):
+    assert len(path.read_text().splitlines()) <= 40
+
+
+def test_the_model_index_has_every_shipped_config():
+    models = yaml.safe_load((CONFIGS / 'metafile.yml').read_text())['Models']
+    assert {model['Name']: model['Config'] for model in models} == {
+        path.stem: f'configs/{path.name}' for path in SHIPPED
+    }

@@ -1,0 +1,171 @@
+"""Every shipped config in real runs on a few real pictures, through MMPose's own commands.
+
+Needs a folder with a few pictures and labels of each data set, in MMPose's layouts, as
+``coco/``, ``mpii/``, ``onehand10k/``, ``wflw/`` and ``ap10k/``: the sample files of MMPose's own
+tests do. Name it in the environment variable MMPOSE_KD_SAMPLES. The pictures are too few to
+train on, so what is tested is that all steps work together, not accuracy.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.runner import Runner
+from scipy.io import savemat
+
+from mmpose_kd.export import export_student
+
+SAMPLES = os.environ.get('MMPOSE_KD_SAMPLES')
+CONFIGS = sorted((Path(__file__).parents[1] / 'configs').glob('*.py'))
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not SAMPLES, reason='MMPOSE_KD_SAMPLES does not name a folder of sample pictures'
+    ),
+]
+
+
+def link(target, source):
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.symlink_to(source)
+
+
+def whole_folder(source, target):
+    link(target, source)
+
+
+def mpii(source, target):
+    link(target / 'images', source / 'images')
+    for name in ('mpii_train.json', 'mpii_val.json'):
+        link(target / 'annotations' / name, source / 'annotations' / name)
+    # PCKh divides by the size of the head. The samples lack the file with the head boxes, so
+    # each box spans from the upper neck to the head's top.
+    persons = json.loads((source / 'annotations/mpii_val.json').read_text())
+    boxes = np.array([person['joints'][8:10] for person in persons])  # (N, 2 corners, 2)
+    savemat(target / 'annotations/mpii_gt_val.mat', {'headboxes_src': boxes.transpose(1, 2, 0)})
+
+
+def onehand10k(source, target):
+    labels = source / 'onehand10k_train.json'
+    for split in ('train', 'test'):
+        link(target / f'annotations/onehand10k_{split}.json', labels)
+    for image in json.loads(labels.read_text())['images']:
+        link(target / image['file_name'], source / 'images' / image['file_name'])
+
+
+def ap10k(source, target):
+    link(target / 'data', source / 'data')
+    for split in ('train', 'val', 'test'):
+        stored = 'train' if split == 'train' else 'val'
+        link(
+            target / f'annotations/ap10k-{split}-split1.json',
+            source / f'annotations/ap10k-{stored}-split1.json',
+        )
+
+
+# how to lay out the samples of a data set as the inherited config expects the whole of it
+LAYOUTS = dict(coco=whole_folder, wflw=whole_folder, mpii=mpii, onehand10k=onehand10k, ap10k=ap10k)
+
+RUN = [
+    'train_dataloader.batch_size=2',
+    'train_dataloader.num_workers=0',
+    'train_dataloader.persistent_workers=False',
+    'val_dataloader.num_workers=0',
+    'val_dataloader.persistent_workers=False',
+    'test_dataloader.num_workers=0',
+    'test_dataloader.persistent_workers=False',
+    'train_dataloader.dataset.indices=2',  # one iteration an epoch
+    'train_cfg.val_interval=1',
+    'default_hooks.checkpoint.interval=1',
+    'default_hooks.logger.interval=1',
+    'env_cfg.dist_cfg.backend=gloo',
+    'randomness.seed=0',
+]
+# Hourglasses of the shipped width need gigabytes for Adam alone.
+NARROW = [
+    f'model.{part}.backbone.stage_channels=(256,16,16,16,16)' for part in ('backbone', 'head')
+]
+OFFLINE = ['model.backbone.backbone.init_cfg=None', 'model.head.backbone.init_cfg=None']
+
+
+def call(*command, cwd, **env):
+    done = subprocess.run(
+        [sys.executable, '-W', 'ignore', '-m', *map(str, command)],
+        capture_output=True, text=True, cwd=cwd, env={**os.environ, **env},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
+
+
+def scalars(work_dir):
+    return [
+        json.loads(line)
+        for path in sorted(work_dir.glob('*/vis_data/scalars.json'))
+        for line in path.read_text().splitlines()
+    ]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """An empty folder that is removed at once: checkpoints are large."""
+    yield tmp_path
+    shutil.rmtree(tmp_path)
+
+
+@pytest.mark.parametrize('config', CONFIGS, ids=lambda p: p.stem)
+def test_config_trains_resumes_tests_and_exports(config, folder, monkeypatch):
+    dataset = config.stem.rpartition('_')[2]
+    source = Path(SAMPLES, dataset).resolve()
+    if dataset not in LAYOUTS or not source.is_dir():
+        pytest.skip(f'no layout or no samples of {dataset}')
+    LAYOUTS[dataset](source, folder / 'data' / dataset)
+
+    cfg = Config.fromfile(config)
+    hourglass = cfg.model.head.backbone.type == 'HourglassNet'
+    options = ['--work-dir', 'work', '--cfg-options', *RUN, *(NARROW if hourglass else OFFLINE)]
+    train = ['mim', 'train', 'mmpose', config]
+    call(*train, *options, 'train_cfg.max_epochs=1', cwd=folder)
+    call(*train, '--resume', *options, 'train_cfg.max_epochs=2', cwd=folder)
+
+    # every output was trained and measured in both epochs
+    branches = [f'branch{t}' for t in range(cfg.model.head.num_branches)]
+    metric = cfg.default_hooks.checkpoint.save_best
+    records = scalars(folder / 'work')
+    steps = [record for record in records if 'loss' in record]
+    validations = [record for record in records if metric in record]
+    assert [step['epoch'] for step in steps] == [1, 2]
+    assert {'loss_kpt', 'loss_kpt_branch1', 'loss_ensemble', 'loss_kd'} <= set(steps[-1])
+    assert all(np.isfinite(step['loss']) for step in steps)
+    assert [validation['step'] for validation in validations] == [1, 2]
+    assert {f'{name}/{metric}' for name in [*branches, 'ensemble']} <= set(validations[-1])
+    assert list((folder / 'work').glob(f'best_{metric.replace("/", "_")}_epoch_*.pth'))
+    last = torch.load(folder / 'work/epoch_2.pth', weights_only=True)
+    assert (last['meta']['epoch'], last['meta']['iter']) == (2, 2)
+
+    # the student, in MMPose without mmpose_kd, measures what its branch does
+    run = folder / 'work' / config.name
+    monkeypatch.chdir(folder)
+    cfg = Config.fromfile(run)
+    cfg.merge_from_dict({'load_from': 'work/epoch_2.pth', 'work_dir': 'tested', 'resume': False})
+    cfg.visualizer.name = config.stem  # MMEngine keeps visualizers by name, with their folders
+    trained = Runner.from_cfg(cfg).test()
+    assert {f'{name}/{metric}' for name in [*branches, 'ensemble']} <= set(trained)
+    export_student(run, 'work/epoch_2.pth', 'best', branch='best')
+    export_student(run, 'work/epoch_2.pth', 'student', branch=len(branches) - 1)
+    (folder / 'shadow').mkdir()
+    (folder / 'shadow/mmpose_kd.py').write_text('raise ImportError("not here")')
+    call(
+        'mim', 'test', 'mmpose', 'student/student.py', '--checkpoint', 'student/student.pth',
+        '--work-dir', 'plain', cwd=folder, PYTHONPATH=str(folder / 'shadow'),
+    )  # fmt: skip
+    student = json.loads(next((folder / 'plain').glob('*/*.json')).read_text())
+    ours = {key: trained[f'{branches[-1]}/{key}'] for key in student if not key.endswith('time')}
+    assert metric in ours
+    assert ours == {key: pytest.approx(student[key], rel=1e-9, nan_ok=True) for key in ours}
