@@ -1,6 +1,6 @@
 # OKDHP on a 2-stack hourglass, COCO 256 x 192: one stack shared, one more per branch.
-# Paper (https://arxiv.org/abs/2108.02092): AP from 71.7 to 72.8; not yet trained by us.
-# Data, codec and pipelines are those of MMPose's ResNet-50 at this size (its hourglass is 256 x 256).
+# Paper (https://arxiv.org/abs/2108.02092): AP from 71.7 to 72.8; not yet trained by us. Data as in
+# MMPose's ResNet-50 (its hourglass is 256 x 256).
 _base_ = ['mmpose::body_2d_keypoint/topdown_heatmap/coco/td-hm_res50_8xb64-210e_coco-256x192.py']
 custom_imports = dict(imports=['mmpose_kd'], allow_failed_imports=False)
 
@@ -37,5 +37,4 @@ train_dataloader = dict(batch_size=16)
 optim_wrapper = dict(optimizer=dict(lr=2.5e-4))
 param_scheduler = [dict(type='MultiStepLR', milestones=[90, 120], gamma=0.1, by_epoch=True)]
 auto_scale_lr = dict(base_batch_size=16)
-
-custom_hooks = [*_base_.get('custom_hooks', []), dict(type='BranchMetricsHook')]
+custom_hooks = [*_base_.custom_hooks, dict(type='BranchMetricsHook')]

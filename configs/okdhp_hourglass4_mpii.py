@@ -31,4 +31,4 @@ optim_wrapper = dict(optimizer=dict(lr=2.5e-4))
 param_scheduler = [dict(type='MultiStepLR', milestones=[90, 120], gamma=0.1, by_epoch=True)]
 auto_scale_lr = dict(base_batch_size=16)
 
-custom_hooks = [*_base_.get('custom_hooks', []), dict(type='BranchMetricsHook')]
+custom_hooks = [*_base_.custom_hooks, dict(type='BranchMetricsHook')]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 from collections.abc import Iterator, Sequence
+from inspect import signature
 from typing import Optional
 
 import torch
@@ -13,7 +14,6 @@ from mmengine.model import BaseModule
 from mmpose.models.heads import CPMHead, HeatmapHead
 from mmpose.registry import MODELS
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
 from ..backbones.shared_trunk import SharedTrunk, TrunkFeatures
@@ -37,7 +37,8 @@ class Branch(BaseModule):
 
     Raises:
         TypeError: The head is not a heatmap head.
-        ValueError: Nothing of the head is left for the branch.
+        ValueError: Nothing of the head is left for the branch, or torch is too old for
+            ``with_cp``.
     """
 
     def __init__(
@@ -56,6 +57,10 @@ class Branch(BaseModule):
         if neck is not None:
             self.neck = MODELS.build(neck)
         self.head = MODELS.build(head)
+        if with_cp and 'context_fn' not in signature(checkpoint).parameters:
+            raise ValueError(
+                f'head.with_cp=True needs torch 2.1 or newer, found {torch.__version__}: remove it'
+            )
         self.with_cp = with_cp
         if not isinstance(self.head, (HeatmapHead, CPMHead)):
             raise TypeError(
@@ -94,15 +99,17 @@ class Branch(BaseModule):
             Heatmaps (B, K, H, W) each; one entry for a head with one output.
         """
         if self.with_cp and torch.is_grad_enabled():
+            state = feats.state if isinstance(feats.state, tuple) else (feats.state,)
             return checkpoint(
                 self._run,
                 feats,
+                *state,  # so that torch sees the device whose random state it has to keep
                 use_reentrant=False,
                 context_fn=lambda: (contextlib.nullcontext(), frozen_statistics(self)),
             )
         return self._run(feats)
 
-    def _run(self, feats: TrunkFeatures) -> list[Tensor]:
+    def _run(self, feats: TrunkFeatures, *_: Tensor) -> list[Tensor]:
         heatmaps = self.head(self.features(feats))
         if isinstance(self.head, CPMHead):
             return heatmaps[self.shared_stages :]
@@ -116,20 +123,17 @@ class Branch(BaseModule):
 @contextlib.contextmanager
 def frozen_statistics(module: nn.Module) -> Iterator[None]:
     """Run a second time what has been run already, without counting it twice in BatchNorm."""
-    norms = [
-        m
-        for m in module.modules()
-        if isinstance(m, _BatchNorm) and m.training and m.track_running_stats
-    ]
+    norms = [m for m in module.modules() if isinstance(getattr(m, 'running_mean', None), Tensor)]
     momenta = [norm.momentum for norm in norms]
+    counts = [norm.num_batches_tracked.clone() for norm in norms]
     for norm in norms:
         norm.momentum = 0.0  # the running statistics stay what they are
     try:
         yield
     finally:
-        for norm, momentum in zip(norms, momenta):
+        for norm, momentum, count in zip(norms, momenta, counts):
             norm.momentum = momentum
-            norm.num_batches_tracked -= 1
+            norm.num_batches_tracked.copy_(count)
 
 
 def shared_stages_head(head: dict, shared_stages: int) -> Optional[nn.Module]:

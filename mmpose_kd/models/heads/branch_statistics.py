@@ -73,10 +73,12 @@ def gradient_share(
     Returns:
         The ratio of the norms of the two gradients.
     """
-    with torch.enable_grad():
-        leaf = heatmaps.detach().requires_grad_()
-        kd, task = kd_loss(leaf, teacher.detach(), weight), task_loss(leaf, target, weight)
-        pull, yardstick = (torch.autograd.grad(one, leaf)[0].float().norm() for one in (kd, task))
+    # in float32: a gradient divided by the number of all positions is lost in half precision
+    with torch.enable_grad(), torch.autocast(heatmaps.device.type, enabled=False):
+        leaf = heatmaps.detach().float().requires_grad_()
+        kd = kd_loss(leaf, teacher.detach().float(), weight)
+        task = task_loss(leaf, target, weight)
+        pull, yardstick = (torch.autograd.grad(one, leaf)[0].norm() for one in (kd, task))
     return pull / yardstick.clamp(min=1e-12)
 
 

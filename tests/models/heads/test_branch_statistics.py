@@ -62,6 +62,20 @@ def test_gradient_share_is_the_ratio_of_the_pulls():
     assert maps.grad is None and not maps.requires_grad
 
 
+def test_gradient_share_survives_half_precision():
+    """One value's gradient is 1e-8 here: nothing is left of it in float16."""
+    torch.manual_seed(0)
+    shape = (32, 17, 64, 48)
+    maps, target, weight = 0.01 * torch.randn(shape), torch.zeros(shape), torch.ones(shape[:2])
+
+    def mse(output, wanted, weights):
+        return (weights[..., None, None] * (output - wanted)).square().mean()
+
+    args = (mse, 0.5 * target, mse, target, weight)
+    whole, half = gradient_share(maps, *args), gradient_share(maps.half(), *args)
+    assert float(half) == pytest.approx(float(whole), rel=1e-2)
+
+
 def test_watching_changes_no_gradient():
     gradients = []
     for watch in (False, True):
