@@ -90,7 +90,7 @@ demo: setup
 	$(VENV)/bin/mmpose-kd demo --out demo_out
 
 test: setup
-	$(PY) -m pytest
+	$(PY) -m pytest -n auto --maxprocesses 4 --dist worksteal
 
 lint: setup
 	$(PY) -m ruff check .

@@ -1,14 +1,14 @@
-# The same network with OKDHP: stem and stages 1 to 3 shared, three branches of stage 4 and decoder.
+# Balanced OKDHP: stem and stages 1 and 2 shared, three equal branches of stages 3, 4 and decoder.
 _base_ = ['plain_res18-w16_lspet.py']
 
 model = dict(
     backbone=dict(
-        _delete_=True, type='SharedTrunk', backbone=_base_.model.backbone, split='stage3'),
+        _delete_=True, type='SharedTrunk', backbone=_base_.model.backbone, split='stage2'),
     head=dict(
         _delete_=True,
         type='OKDHPHead',
         backbone=_base_.model.backbone,
-        split='stage3',
+        split='stage2',
         head=_base_.model.head,
         num_branches=3),
     test_cfg=dict(branch='all'))

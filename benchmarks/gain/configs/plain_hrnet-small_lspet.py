@@ -13,7 +13,9 @@ param_scheduler = [
     dict(type='CosineAnnealingLR', begin=0, end=max_epochs, T_max=max_epochs, by_epoch=True),
 ]
 
-codec = dict(type='UDPHeatmap', input_size=(64, 64), heatmap_size=(16, 16), sigma=1.5)
+# sigma: of 0.7, 1 and 1.5, 1 was best for ResNet-18 by far (10.0, 14.7 and 11.1 PCK@0.2 on 600
+# training persons kept aside, after 40 epochs of 500 others)
+codec = dict(type='UDPHeatmap', input_size=(64, 64), heatmap_size=(16, 16), sigma=1.0)
 model = dict(
     type='TopdownPoseEstimator',
     data_preprocessor=dict(

@@ -1,6 +1,6 @@
 # ResNet-18 at a quarter of its width, 64 x 64 input, heatmaps of 16 x 16: small enough for two CPU
-# cores. Stages 3 and 4 keep the resolution of stage 2 (8 x 8): at the stock stride of 32 a 64 x 64
-# picture would end as 2 x 2. Data as in plain_hrnet-small_lspet.py.
+# cores. Stage 4 keeps the resolution of stage 3 (4 x 4): at the stock stride of 32 a picture of
+# 64 x 64 would end as 2 x 2. Data and codec as in plain_hrnet-small_lspet.py.
 _base_ = ['plain_hrnet-small_lspet.py']
 
 max_epochs = 40
@@ -17,5 +17,8 @@ model = dict(
         depth=18,
         stem_channels=16,
         base_channels=16,
-        strides=(1, 2, 1, 1)),
-    head=dict(in_channels=128, deconv_out_channels=(64, ), deconv_kernel_sizes=(4, )))
+        strides=(1, 2, 2, 1)),
+    head=dict(
+        in_channels=128,
+        deconv_out_channels=(64, 64),
+        deconv_kernel_sizes=(4, 4)))

@@ -1,0 +1,1 @@
+"""Speed and memory of training with OKDHP and of the exported student, as ratios."""

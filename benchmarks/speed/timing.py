@@ -1,0 +1,91 @@
+"""Times of several candidates, measured in turns so that a drifting machine cancels out."""
+
+from __future__ import annotations
+
+import gc
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+
+#: time on the wall, or the CPU time of all threads: for a CPU that others keep busy, with
+#: OMP_WAIT_POLICY=passive, since a thread that spins while it waits counts as busy too
+CLOCKS = {'wall': time.perf_counter, 'cpu': time.process_time}
+
+
+@dataclass(frozen=True)
+class Times:
+    """Seconds of every candidate in every round.
+
+    Attributes:
+        seconds: Per candidate one number a round, in the same order of rounds.
+    """
+
+    seconds: Mapping[str, list[float]]
+
+    def ms(self, name: str) -> float:
+        """Median milliseconds."""
+        return 1000 * statistics.median(self.seconds[name])
+
+    def ratios(self, name: str, reference: str) -> list[float]:
+        """The candidate's time over the reference's, round by round."""
+        return [a / b for a, b in zip(self.seconds[name], self.seconds[reference])]
+
+    def ratio(self, name: str, reference: str) -> float:
+        """Median of :meth:`ratios`."""
+        return statistics.median(self.ratios(name, reference))
+
+    def spread(self, name: str, reference: str) -> str:
+        """Lowest and highest of :meth:`ratios`."""
+        found = self.ratios(name, reference)
+        return f'{min(found):.2f} to {max(found):.2f}'
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Where and how often things are measured.
+
+    Attributes:
+        rounds: How many times each candidate is measured.
+        device: Where candidates compute; ``'cuda'`` is waited for.
+        clock: A name in ``CLOCKS``.
+    """
+
+    rounds: int = 7
+    device: str = 'cpu'
+    clock: str = 'wall'
+
+    def interleaved(
+        self, candidates: Mapping[str, Callable[[], object]], repeats: int = 1
+    ) -> Times:
+        """Time candidates in turns.
+
+        Each runs once before it is measured. Every second round goes through them backwards,
+        so that none is always first.
+
+        Args:
+            candidates: What to time, by name.
+            repeats: How many calls are one measurement (for short ones); a time is of one call.
+        """
+        for run in candidates.values():
+            run()
+        now = CLOCKS[self.clock]
+        seconds: dict[str, list[float]] = {name: [] for name in candidates}
+        for index in range(self.rounds):
+            names = list(candidates)
+            for name in reversed(names) if index % 2 else names:
+                gc.collect()
+                self.wait()
+                start = now()
+                for _ in range(repeats):
+                    candidates[name]()
+                self.wait()
+                seconds[name].append((now() - start) / repeats)
+        return Times(seconds)
+
+    def wait(self) -> None:
+        """Until the device has done what it was given."""
+        if self.device == 'cuda':
+            torch.cuda.synchronize()

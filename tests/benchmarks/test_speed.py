@@ -1,0 +1,235 @@
+"""What the speed benchmark counts is what it says; no test asks how fast anything is."""
+
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from build import RESNET, okdhp_config
+from mmpose.registry import MODELS
+
+from mmpose_kd.models.losses.joints_mse import JointsMSELoss
+
+sys.path.append(str(Path(__file__).parents[2]))
+
+from benchmarks.speed import __main__ as command
+from benchmarks.speed import fau, grouped, losses, memory, step, student, timing
+from benchmarks.speed.models import (
+    RELEASED,
+    TASK_ONLY,
+    Network,
+    build,
+    hourglass,
+    random_batch,
+    shipped,
+    step_of,
+)
+from benchmarks.speed.timing import Bench, Times
+
+BENCH = Bench(rounds=1)
+TWICE = Bench(rounds=2)
+
+
+@pytest.fixture
+def small():
+    """A ResNet of 8 channels, cut before its last stage."""
+    return Network(okdhp_config(RESNET, 'stage3'), batch=2)
+
+
+def cells(markdown):
+    """The rows of a table, by the first cell."""
+    lines = [line for line in markdown.splitlines() if line.startswith('| ')]
+    return {
+        row[0]: row[1:]
+        for row in ([c.strip() for c in s.strip('|').split('|')] for s in lines[2:])
+    }
+
+
+# ------------------------------------------------------------------------------------ timing
+
+
+def test_candidates_take_turns_and_are_warm():
+    calls = []
+    times = TWICE.interleaved({name: lambda n=name: calls.append(n) for name in 'ab'}, repeats=2)
+    assert ''.join(calls) == 'ab' + 'aabb' + 'bbaa'
+    assert {name: len(seconds) for name, seconds in times.seconds.items()} == {'a': 2, 'b': 2}
+
+
+def test_a_time_is_of_one_call(monkeypatch):
+    ticks = iter(range(100))
+    monkeypatch.setitem(timing.CLOCKS, 'wall', lambda: next(ticks))
+    times = BENCH.interleaved({'a': lambda: None}, repeats=4)
+    assert times.seconds == {'a': [0.25]}
+
+
+def test_a_ratio_is_the_median_over_the_rounds():
+    # the machine was busy with other things in the last round, for both
+    times = Times({'a': [2.0, 3.0, 20.0], 'b': [1.0, 1.0, 10.0]})
+    assert times.ratio('a', 'b') == 2.0
+    assert times.spread('a', 'b') == '2.00 to 3.00'
+    assert times.ms('a') == 3000
+
+
+def test_the_cpu_clock_does_not_count_what_others_compute():
+    times = Bench(rounds=1, clock='cpu').interleaved({'sleep': lambda: time.sleep(0.1)})
+    assert times.seconds['sleep'][0] < 0.1
+
+
+# ------------------------------------------------------------------------------------ models
+
+
+def test_the_plain_model_is_the_one_that_is_deployed(small):
+    plain, ours = build(small.plain()), build(small.okdhp())
+    names = ours.head.deployed().state_dict(ours.state_dict())
+    assert {k: v.shape for k, v in names.items()} == {
+        k: v.shape for k, v in plain.state_dict().items()
+    }
+
+
+def test_task_losses_alone_are_just_those(small):
+    model = build(small.okdhp(**TASK_ONLY))
+    found = model.loss(*random_batch(small))
+    assert {name for name in found if 'loss' in name} == {
+        'loss_kpt', 'loss_kpt_branch1', 'loss_kpt_branch2'
+    }  # fmt: skip
+    assert model.head.fau is None
+
+
+def test_as_released_is_the_released_preset_and_fau(small):
+    head = build(small.okdhp(**RELEASED)).head
+    assert not head.detach_ensemble
+    assert head.fau.form == 'released'
+    assert isinstance(head.branches[0].head.loss_module, JointsMSELoss)
+
+
+def test_a_step_leaves_the_gradients_of_one_batch(small, monkeypatch):
+    made = []
+    monkeypatch.setattr(
+        'benchmarks.speed.models.build', lambda *args: made.append(build(*args)) or made[0]
+    )
+    run = step_of(small, small.plain())
+    run()
+    first = [p.grad.clone() for p in made[0].parameters()]
+    run()
+    assert all(torch.allclose(a, p.grad) for a, p in zip(first, made[0].parameters()))
+
+
+def test_the_networks_of_the_tables_are_there():
+    assert hourglass().codec['heatmap_size'] == (64, 64)
+    assert hourglass(4).okdhp()['head']['split'] == 'stack2'
+    assert hourglass().okdhp('stem')['backbone']['split'] == 'stem'
+    for name in ('okdhp_res18_mpii', 'okdhp_hrnet_coco'):
+        assert shipped(name).okdhp()['head']['num_branches'] == 3
+
+
+# ------------------------------------------------------------------------------------ tables
+
+
+def test_unshared_branches_cost_three_times_the_arithmetic(small):
+    rows = cells(step.step_table(BENCH, small))
+    assert rows[step.PLAIN][1] == '1.00'
+    work = {name: float(row[-1]) for name, row in rows.items()}
+    assert work[step.PLAIN] == 1
+    light = '3 unshared branches, light FAU'
+    assert 1 < work['half shared, light FAU'] < work[light] < 3
+    assert work[light] < work['3 unshared branches, as released']
+
+
+def test_the_overhead_is_in_percent(small):
+    [row] = cells(step.overhead_table(BENCH, {'small': small})).values()
+    assert row[2].endswith(' %')
+
+
+def test_every_form_of_the_fau_is_measured(small):
+    rows = cells(fau.fau_table(BENCH, small))
+    assert list(rows) == ['light', 'released', 'paper']
+    assert float(rows['light'][0]) < float(rows['released'][0]) < float(rows['paper'][0])
+
+
+def test_macs_of_the_fau_are_counted():
+    released = MODELS.build(
+        dict(type='FAU', form='released', in_channels=4, num_keypoints=5, num_branches=3)
+    )
+    convs = 4 * 4 * (9 + 25 + 49) * 8 * 8
+    counted = fau.forward_macs(released, torch.zeros(1, 4, 8, 8), torch.zeros(1, 3, 5, 8, 8))
+    linear = 4 * 64 + 64 * 3 * 5
+    weighing = 3 * 5 * 8 * 8
+    assert counted == convs + linear + weighing
+
+
+def test_given_heatmaps_are_not_computed_again(small, monkeypatch):
+    run = losses.losses_of(small, 'cpu', fau=None)
+    monkeypatch.setattr(torch.nn.functional, 'conv2d', lambda *_: pytest.fail('a convolution'))
+    monkeypatch.setattr(torch.nn.Conv2d, 'forward', lambda *_: pytest.fail('a convolution'))
+    run()
+
+
+def test_losses_are_compared_with_the_task_losses(small):
+    rows = cells(losses.losses_table(BENCH, small))
+    assert rows[losses.ALONE][1] == '1.00'
+    assert len(rows) == 4
+
+
+def test_the_student_has_the_plain_models_parameters_and_macs(small):
+    [row] = cells(student.student_table(BENCH, {'small': small})).values()
+    parameters = sum(p.numel() for p in build(small.plain()).parameters())
+    assert row[0] == f'1.00 ({parameters:,})'
+    assert row[1].startswith('1.00 (')
+
+
+def test_peak_memory_is_what_lives_at_one_time():
+    size = 2**20
+
+    def run():
+        for _ in range(3):
+            first = torch.ones(size)  # 4 MiB, freed in every turn
+            second = first + 1  # 4 MiB more
+            del first, second
+
+    assert 2 * 4 * size <= memory.peak_bytes(run, BENCH) < 2 * 4 * size + 2**16
+
+
+def test_tensors_of_an_earlier_measurement_do_not_count_when_they_go():
+    kept = []
+    size = 2**20
+    memory.peak_bytes(lambda: kept.append(torch.ones(size)), BENCH)
+
+    def run():
+        kept.clear()
+        torch.ones(size // 2)
+
+    assert 2 * size <= memory.peak_bytes(run, BENCH) < 2 * size + 2**16
+
+
+def test_checkpointing_takes_less_memory_than_keeping_everything(small):
+    rows = cells(memory.memory_table(BENCH, {'small': small}).replace('| small | ', '| '))
+    assert rows['plain'][1] == '1.00'
+    peaks = {name: float(row[0]) for name, row in rows.items()}
+    assert peaks['plain'] <= peaks['OKDHP, with_cp'] <= peaks['OKDHP']
+
+
+def test_three_layers_are_compared_with_one_grouped():
+    [row] = cells(grouped.grouped_table(BENCH, {'small': (4, 8, 8)})).values()
+    assert row[0] == '4 x 8 x 8'
+    assert float(row[3]) > 0
+
+
+# ----------------------------------------------------------------------------------- command
+
+
+def test_the_command_prints_and_writes_the_same(tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(command.TABLES, 'step', lambda bench: f'## step {bench.rounds}\n')
+    command.main(['--only', 'step', '--rounds', '2', '--out', str(tmp_path / 'new' / 'speed.md')])
+    printed = capsys.readouterr().out
+    assert printed == (tmp_path / 'new' / 'speed.md').read_text()
+    assert f'torch {torch.__version__}' in printed
+    assert '2 rounds' in printed
+    assert '## step 2' in printed
+
+
+@pytest.mark.parametrize('rounds', ['0', '-1', 'many'])
+def test_rounds_are_above_zero(rounds, capsys):
+    with pytest.raises(SystemExit):
+        command.main(['--rounds', rounds])
+    assert 'is not a whole number above 0' in capsys.readouterr().err
