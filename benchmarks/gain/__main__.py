@@ -5,18 +5,21 @@ from __future__ import annotations
 import argparse
 import fcntl
 import math
+import os
+import platform
 import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Optional
 
+import torch
 from mmengine.config import Config, DictAction
 
 from .files import read_json, write_json, write_whole
-from .plan import Comparison, Folders, all_runs, extend_plan
-from .prepare import SettingError, check_pair, load_config
-from .workers import Children, run_all, tail
+from .plan import Comparison, Folders, all_runs, extend_plan, fingerprint, influential
+from .prepare import SettingError, check_pair, load_config, subset
+from .workers import Children, environment, run_all, tail
 
 TIMING = 'timing.json'
 
@@ -109,6 +112,9 @@ def work(args: argparse.Namespace, out: Path) -> list:
             raise SettingError(
                 f'another call is at work in {out}: wait for it, or give another --out'
             ) from None
+        for persons in filter(None, args.train_persons):
+            # all configs train on the same file
+            subset(Config(configs[plain].to_dict()), persons, out / 'subsets')
         folders = Folders(out, configs, plain)
         ratios = {}
         if args.equal_wall_time:
@@ -159,11 +165,20 @@ def comparisons(args, configs: dict[str, Config], ratios: dict[str, float]) -> l
 def time_ratio(out: Path, configs: dict[str, Config], plain: str, name: str, jobs: int) -> float:
     """Time of a training step of the distilled model, in steps of the plain one.
 
-    Measured once and kept in ``timing.json``.
+    Kept in ``timing.json``; measured again when the configs, the number of jobs or the device
+    are others.
     """
     key = f'{plain} {name}'
     known = read_json(out / TIMING, {})
-    if key not in known:
+    measured = fingerprint(
+        {
+            'configs': [influential(configs[method]) for method in (plain, name)],
+            'jobs': jobs,
+            'threads': environment(jobs)['OMP_NUM_THREADS'],
+            'device': device(),
+        }
+    )
+    if known.get(key, {}).get('fingerprint') != measured:
         sys.stderr.write(f'measuring a training step of {plain} and {name}, about a minute\n')
         folder = out / 'timing'
         for role, method in (('plain', plain), ('distilled', name)):
@@ -176,10 +191,17 @@ def time_ratio(out: Path, configs: dict[str, Config], plain: str, name: str, job
             )
             if child.wait() or not result.is_file():
                 raise SettingError(f'the timing failed, see {log}:\n{tail(log)}')
-        known[key] = read_json(result)
+        known[key] = {**read_json(result), 'fingerprint': measured}
         write_json(out / TIMING, known)
     sys.stderr.write(f'a training step of {name} takes {known[key]["ratio"]:.2f} plain ones\n')
     return known[key]['ratio']
+
+
+def device() -> str:
+    """What trainings run on."""
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    return f'{platform.processor() or platform.machine()}, {os.cpu_count()} cores'
 
 
 if __name__ == '__main__':

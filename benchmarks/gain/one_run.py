@@ -109,9 +109,10 @@ def build_runner(folder: Path) -> Runner:
         (Progress(folder / 'progress.json', about['epochs']), 'VERY_HIGH'),
     ]
     if start is None:
-        plain = folder / 'plain.py'
-        plain = Config.fromfile(plain).model if plain.is_file() else None
-        state = initial_weights(cfg.model, plain, about['seed'])
+        given = Config.fromfile(folder / 'plain.py') if (folder / 'plain.py').is_file() else None
+        load_from = (cfg if given is None else given).get('load_from')
+        plain = None if given is None else given.model
+        state = initial_weights(cfg.model, plain, about['seed'], load_from)
         start = folder / 'init.pth'
         write_whole(start, lambda path: torch.save({'state_dict': state, 'meta': {}}, path))
         hooks.append((CheckStart(state), 'VERY_LOW'))
@@ -155,9 +156,14 @@ def write_student(folder: Path, checkpoint: Path) -> Path:
 
 
 def learning_curve(work: Path) -> dict[int, dict[str, float]]:
-    """Metrics by finished epochs, from MMEngine's records; the newest where there are two."""
+    """Metrics by finished epochs, from MMEngine's records; the newest where there are two.
+
+    Read from the LoggerHook's own file: other hooks write to ``scalars.json`` too.
+    """
     curve: dict[int, dict[str, float]] = {}
-    for file in sorted(work.glob('*/vis_data/scalars.json')):
+    for file in sorted(work.glob('*/vis_data/*.json')):
+        if file.stem != file.parents[1].name:  # it is called like the folder of the call
+            continue
         for line in file.read_text().splitlines():
             try:
                 record = json.loads(line)

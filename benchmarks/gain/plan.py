@@ -11,10 +11,10 @@ from typing import Optional
 from mmengine.config import Config
 
 from .files import read_json, write_json, write_whole
-from .prepare import SettingError, annotation_file, stretch, subset
+from .prepare import SettingError, annotation_file, differences, short, stretch, subset
 
 PLAN = 'plan.json'
-#: of a config, what has no influence on the result
+#: of a config, what has no influence on the result (load_from has: see Folders)
 NO_INFLUENCE = (
     'work_dir', 'load_from', 'resume', 'launcher', 'log_level', 'visualizer', 'vis_backends',
 )  # fmt: skip
@@ -113,17 +113,23 @@ def run_config(out: Path, run: Run, cfg: Config) -> tuple[Config, dict]:
     source = annotation_file(cfg.train_dataloader.dataset)
     cfg = Config(cfg.to_dict())
     stretch(cfg, run.epochs)
-    settings = json.loads(json.dumps(cfg.to_dict(), default=repr, sort_keys=True))
-    for key in NO_INFLUENCE:
-        settings.pop(key, None)
-    for hook in ('logger', 'checkpoint'):
-        settings.get('default_hooks', {}).pop(hook, None)
+    settings = influential(cfg)
     tested = annotation_file(cfg.test_dataloader.dataset)
     files = {'annotations': _digest(source), 'test_annotations': _digest(tested)}
     settings['gain'] = {**asdict(run), **files}
     if run.persons is not None:
         subset(cfg, run.persons, out / 'subsets')
     return cfg, settings
+
+
+def influential(cfg: Config) -> dict:
+    """The settings of a config that a result can depend on."""
+    settings = json.loads(json.dumps(cfg.to_dict(), default=repr, sort_keys=True))
+    for key in NO_INFLUENCE:
+        settings.pop(key, None)
+    for hook in ('logger', 'checkpoint'):
+        settings.get('default_hooks', {}).pop(hook, None)
+    return settings
 
 
 def _digest(file: Optional[Path]) -> Optional[str]:
@@ -136,7 +142,8 @@ class Folders:
     """Prepares the folders of runs from the configs of their methods.
 
     A folder holds ``run.json`` (what is run, settings and their fingerprint), ``config.py``,
-    ``plain.py`` (the model whose initial weights the deployed part takes; not in plain runs),
+    ``plain.py`` (the model whose initial weights the deployed part takes, and the ``load_from``
+    they come from, if there is one; not in plain runs),
     ``work/`` (MMEngine's files: checkpoints, logs), ``progress.json``, ``log.txt``, and in the
     end ``student/``, ``persons.npz``, ``metrics.json`` and, last, ``result.json``.
 
@@ -152,22 +159,28 @@ class Folders:
     def _contents(self, run: Run) -> tuple[Config, dict, Optional[dict]]:
         cfg, settings = run_config(self.out, run, self.configs[run.method])
         plain = None
+        weights = self.configs[self.plain].get('load_from')
+        if weights:
+            settings['gain']['load_from'] = _digest(Path(weights)) or weights
         if run.method != self.plain:
-            plain = self.configs[self.plain].model.to_dict()
-            settings['gain']['plain_model'] = json.loads(json.dumps(plain, default=repr))
+            model = self.configs[self.plain].model.to_dict()
+            settings['gain']['plain_model'] = json.loads(json.dumps(model, default=repr))
+            plain = {'model': model, 'load_from': weights}
         return cfg, settings, plain
 
     def check(self, run: Run) -> None:
-        """Raise a SettingError if the folder holds a run with other settings."""
+        """Raise a SettingError if the run cannot be made, or its folder holds another one."""
+        stretch(Config(self.configs[run.method].to_dict()), run.epochs)
         folder = run.folder(self.out)
         known = read_json(folder / 'run.json')
         if known is None or not (is_finished(folder) or any(folder.glob('work/epoch_*.pth'))):
             return
         settings = self._contents(run)[1]
         if known['fingerprint'] != fingerprint(settings):
+            changed = differences(known['settings'], settings)[:4]
+            told = '; '.join(f'{key}: {short(old)}, now {short(new)}' for key, old, new in changed)
             raise SettingError(
-                f'{folder} was made with other settings: '
-                f'{"; ".join(differences(known["settings"], settings)[:4])}. '
+                f'{folder} was made with other settings: {told}. '
                 'Give another --out, another name to the config, or delete that folder'
             )
 
@@ -177,7 +190,7 @@ class Folders:
         cfg, settings, plain = self._contents(run)
         write_whole(folder / 'config.py', cfg.dump)
         if plain is not None:
-            write_whole(folder / 'plain.py', Config({'model': plain}).dump)
+            write_whole(folder / 'plain.py', Config(plain).dump)
         about = {'run': asdict(run), 'fingerprint': fingerprint(settings), 'settings': settings}
         write_json(folder / 'run.json', about)
         return folder
@@ -191,18 +204,3 @@ def is_finished(folder: Path) -> bool:
 def fingerprint(settings: dict) -> str:
     """Hash of the settings that a result depends on."""
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
-
-
-def differences(old, new, key: str = '') -> list[str]:
-    """Where two settings differ, each as ``key: old, now new``."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        keys = sorted({*old, *new})
-        return [d for k in keys for d in differences(old.get(k), new.get(k), f'{key}.{k}')]
-    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
-        return [d for i in range(len(old)) for d in differences(old[i], new[i], f'{key}.{i}')]
-    return [] if old == new else [f'{key[1:]}: {_short(old)}, now {_short(new)}']
-
-
-def _short(value) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f'{text[:57]}...'

@@ -48,7 +48,7 @@ def _accuracy(axis, rows: list[tuple[str, list[Result]]]) -> None:
         axis.plot([i - 0.12] * len(values), values, 'o', color=f'C{i}', alpha=0.5, markersize=5)
         axis.errorbar(i + 0.12, np.mean(values), _std(values), fmt='s', color=f'C{i}', capsize=4)
     names = [name.replace(', ', ',\n') for name, _ in rows]
-    axis.set_xticks(range(len(rows)), names, fontsize=7)
+    axis.set_xticks(range(len(rows)), names, fontsize=7, rotation=10, ha='right')
     axis.set_xlim(-0.5, len(rows) - 0.5)
     axis.set_ylabel(f'PCK@{thr} [%]')
 
@@ -60,8 +60,14 @@ def _curves(axis, rows: list[tuple[str, list[Result]]]) -> None:
         axis.text(0.5, 0.5, 'no validation records', ha='center', transform=axis.transAxes)
         return
     for i, (name, results) in enumerate(rows):
-        curves = [{int(e): m[metric] for e, m in r.about['curve'].items()} for r in results]
-        epochs = sorted(set.intersection(*map(set, curves)))
+        curves = [
+            {int(e): m[metric] for e, m in r.about['curve'].items() if metric in m}
+            for r in results
+        ]
+        curves = [curve for curve in curves if curve]
+        epochs = sorted(set.intersection(*map(set, curves))) if curves else []
+        if not epochs:
+            continue
         values = np.array([[curve[e] for e in epochs] for curve in curves])  # (S, E)
         axis.plot(epochs, values.mean(0), '.-', color=f'C{i}', label=name)
         axis.fill_between(epochs, values.min(0), values.max(0), color=f'C{i}', alpha=0.2, lw=0)
@@ -71,11 +77,10 @@ def _curves(axis, rows: list[tuple[str, list[Result]]]) -> None:
 
 
 def _curve_metric(results: list[Result]):
-    """A metric that every validation of every run has: PCK@0.2, else an AP, else any."""
-    records = [record for r in results for record in r.about['curve'].values()]
-    if not records or not all(r.about['curve'] for r in results):
-        return None
-    common = [key for key in records[0] if all(key in record for record in records)]
+    """A metric that all runs with records have: PCK@0.2, else an AP, else any."""
+    curves = [r.about['curve'].values() for r in results if r.about['curve']]
+    names = [list(dict.fromkeys(key for record in curve for key in record)) for curve in curves]
+    common = [key for key in names[0] if all(key in own for own in names)] if names else []
     for ending in (f'PCK@{THRESHOLDS[0]}', '/AP', ''):
         found = [key for key in common if key.endswith(ending)]
         if found:

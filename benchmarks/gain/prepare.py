@@ -18,6 +18,9 @@ class SettingError(ValueError):
 
 NEEDED = ('model', 'train_cfg', 'train_dataloader', 'test_dataloader', 'test_evaluator')
 
+#: schedulers that may count iterations: they last as long however long the training is
+WARM_UPS = ('Constant', 'Linear', 'QuadraticWarmup')
+
 #: by the scheduler's name without its ending (LR, Momentum, ParamScheduler): what else than
 #: ``begin`` and ``end`` counts epochs
 SCHEDULERS = {
@@ -56,6 +59,12 @@ def load_config(path: str, options: Optional[dict] = None) -> Config:
             f'{path}: train_cfg={dict(cfg.train_cfg)} does not count epochs: '
             'give by_epoch=True and max_epochs'
         )
+    start = cfg.get('load_from')
+    if start and not (is_address(start) or Path(start).is_file()):
+        raise SettingError(
+            f'{path}: load_from: {start} is not there: give a checkpoint (file or https address), '
+            'or init_cfg=dict(type="Pretrained", ...) to the backbone'
+        )
     for name in ('val_dataloader', 'test_dataloader'):  # PCK needs labels with each prediction
         if cfg.get(name) and cfg[name].dataset.get('bbox_file'):
             cfg[name].dataset.bbox_file = None
@@ -75,25 +84,76 @@ def annotation_file(dataset: dict) -> Optional[Path]:
     return Path(dataset.get('data_root') or '', file) if file else None
 
 
+def is_address(source: str) -> bool:
+    """Whether weights are to be fetched from the net."""
+    return str(source).startswith(('http://', 'https://'))
+
+
 def check_pair(plain: Config, distilled: Config, path: str) -> None:
-    """Raise a SettingError unless both configs train and test on the same data."""
+    """Raise a SettingError unless both configs train and test on the same data.
 
-    def settings(cfg: Config) -> dict:
-        train, test = cfg.train_dataloader, cfg.test_dataloader
-        return {
-            **{f'train_dataloader.{k}': train.get(k) for k in ('batch_size', 'num_workers')},
-            'train_dataloader.sampler': train.get('sampler'),
-            'train_dataloader.dataset.ann_file': annotation_file(train.dataset),
-            'test_dataloader.dataset.ann_file': annotation_file(test.dataset),
-        }
+    The distilled model starts from the plain one's weights, so its config needs no ``load_from``.
+    """
+    for key, one, two in differences(_data(plain), _data(distilled)):
+        raise SettingError(
+            f'{path}: {key}={short(two)}, the plain config has {short(one)}: '
+            'both must see the same data in the same order, with the same augmentation'
+        )
+    one, two = plain.get('load_from'), distilled.get('load_from')
+    if two and two != one:
+        raise SettingError(
+            f'{path}: load_from={two!r}, the plain config has {one!r}: give the plain config the '
+            'weights to start from, they are taken for the distilled model too'
+        )
 
-    one, two = settings(plain), settings(distilled)
-    for key in one:
-        if one[key] != two[key]:
-            raise SettingError(
-                f'{path}: {key}={two[key]}, the plain config has {one[key]}: '
-                'both must see the same data in the same order'
-            )
+
+#: of a data loader, what changes neither the samples nor their order
+LOADER_ONLY = ('persistent_workers', 'pin_memory', 'prefetch_factor')
+
+
+def _data(cfg: Config) -> dict:
+    """What decides on the samples of training and test."""
+    found = {name: as_json(cfg[name]) for name in ('train_dataloader', 'test_dataloader')}
+    for loader in found.values():
+        for key in LOADER_ONLY:
+            loader.pop(key, None)
+        dataset = loader['dataset']
+        root = dataset.pop('data_root', None) or ''  # the same place can be told in two ways
+        if dataset.get('ann_file'):
+            dataset['ann_file'] = str(Path(root, dataset['ann_file']))
+        if isinstance(dataset.get('data_prefix'), dict):
+            folders = dataset['data_prefix'].items()
+            dataset['data_prefix'] = {k: str(Path(root, v or '')) for k, v in folders}
+    for key in ('batch_size', 'num_workers'):
+        found['test_dataloader'].pop(key, None)
+    hooks = as_json(cfg.get('custom_hooks') or [])
+    found['custom_hooks'] = [hook for hook in hooks if 'switch_pipeline' in hook]
+    return found
+
+
+def as_json(setting):
+    """A setting as plain lists and dicts, without the scopes that MMEngine adds."""
+
+    def without_scope(found: dict) -> dict:
+        return {key: value for key, value in found.items() if key != '_scope_'}
+
+    return json.loads(json.dumps(setting, default=repr), object_hook=without_scope)
+
+
+def differences(old, new, key: str = '') -> list[tuple]:
+    """Where two settings differ: key, old and new value; None is the same as missing."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        keys = sorted({*old, *new})
+        return [d for k in keys for d in differences(old.get(k), new.get(k), f'{key}.{k}')]
+    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        return [d for i in range(len(old)) for d in differences(old[i], new[i], f'{key}.{i}')]
+    return [] if old == new else [(key[1:], old, new)]
+
+
+def short(value) -> str:
+    """A value in at most 60 letters."""
+    text = repr(value)
+    return text if len(text) <= 60 else f'{text[:57]}...'
 
 
 # --------------------------------------------------------------------- length of the run
@@ -102,7 +162,7 @@ def check_pair(plain: Config, distilled: Config, path: str) -> None:
 def stretch(cfg: Config, epochs: int) -> None:
     """Train for so many epochs, with everything that counts epochs moved in proportion.
 
-    Schedulers that count iterations (warm-ups) stay as they are.
+    Warm-ups that count iterations stay as they are.
 
     Raises:
         SettingError: A scheduler cannot be stretched.
@@ -122,11 +182,18 @@ def stretch(cfg: Config, epochs: int) -> None:
         key = f'param_scheduler.{i}' if isinstance(schedulers, list) else 'param_scheduler'
         if not isinstance(one.get('type'), str):
             raise SettingError(f'{key}: cannot be stretched from {old} to {epochs} epochs: {one}')
-        if not one.get('by_epoch', True):
-            continue
         kind = one['type'].rpartition('.')[2]
         for ending in ('LR', 'Momentum', 'ParamScheduler'):
             kind = kind.removesuffix(ending)
+        if not one.get('by_epoch', True):
+            if kind in WARM_UPS:
+                continue
+            raise SettingError(
+                f'{key}.by_epoch=False: a {one["type"]} that counts iterations cannot be '
+                f'stretched from {old} to {epochs} epochs: let it count epochs (by_epoch=True, '
+                'and convert_to_iter_based=True to change at each iteration), or give a config '
+                f'with train_cfg.max_epochs={epochs} (and --no-equal-wall-time)'
+            )
         if kind not in SCHEDULERS:
             raise SettingError(
                 f'{key}.type={one["type"]!r} cannot be stretched from {old} to {epochs} epochs: '
@@ -168,7 +235,10 @@ def subset(cfg: Config, persons: int, folder: Path) -> Path:
     raw = file.read_bytes()
     target = folder / f'{file.stem}_{persons}_{hashlib.sha256(raw).hexdigest()[:8]}.json'
     if not target.is_file():
-        data = json.loads(raw)
+        try:
+            data = json.loads(raw)
+        except ValueError:
+            data = None
         if not isinstance(data, dict) or not {'images', 'annotations'} <= data.keys():
             raise SettingError(
                 f'--train-persons {persons} needs {key} to be a COCO file, {file} has no '
@@ -190,5 +260,6 @@ def subset(cfg: Config, persons: int, folder: Path) -> Path:
 
 def is_person(annotation: dict) -> bool:
     """Whether MMPose trains on this annotation: one person with at least one joint."""
-    labelled = annotation.get('num_keypoints', sum(v > 0 for v in annotation['keypoints'][2::3]))
+    visible = annotation.get('keypoints', [])[2::3]
+    labelled = annotation.get('num_keypoints', sum(v > 0 for v in visible))
     return bool(labelled) and not annotation.get('iscrowd')

@@ -13,7 +13,7 @@ from .bootstrap import Gain
 from .files import read_json, write_text
 from .plan import Comparison, Run, all_runs, read_plan
 from .plots import Panel, save_plots
-from .prepare import SettingError
+from .prepare import SettingError, as_json, differences, short
 from .results import THRESHOLDS, Result, costs, gain, latency_ratio, read_result
 from .workers import duration
 
@@ -110,6 +110,7 @@ def _method(out: Path, wanted: list[Comparison], commands: list[str], results: d
         'interval of a paired bootstrap over persons and seeds (with few seeds it is somewhat '
         'too narrow).'
     )
+    lines += _other_settings(out, wanted)
     timing = read_json(out / 'timing.json', {})
     for c in {(c.plain, c.distilled): c for c in wanted if c.plain_epochs}.values():
         measured = timing.get(f'{c.plain} {c.distilled}')
@@ -125,6 +126,30 @@ def _method(out: Path, wanted: list[Comparison], commands: list[str], results: d
                 'without validation.'
             )
     return '\n'.join(lines)
+
+
+def _other_settings(out: Path, wanted: list[Comparison]) -> list[str]:
+    """Where optimiser and schedule of a distilled model are not those of the plain one."""
+    found: dict[str, None] = {}
+    for c in wanted:
+        for seed in c.seeds:
+            pair = [
+                read_json(Run(method, c.persons, c.epochs, seed).folder(out) / 'run.json')
+                for method in (c.plain, c.distilled)
+            ]
+            if None in pair:
+                continue
+            one, two = (
+                {k: as_json(run['settings'].get(k)) for k in ('optim_wrapper', 'param_scheduler')}
+                for run in pair
+            )
+            for key, old, new in differences(one, two):
+                found[
+                    f'{c.distilled} trains with `{key}={short(new)}`, '
+                    f'{c.plain} with `{key}={short(old)}`.'
+                ] = None
+            break
+    return list(found)
 
 
 def _groups(wanted: list[Comparison]) -> list[list[Comparison]]:

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import copy
+from collections import OrderedDict
 from typing import Optional
 
+import torch
 from mmengine.model import BaseModel
 from mmengine.runner import set_random_seed
+from mmengine.runner.checkpoint import load_state_dict
 from mmpose.registry import MODELS
 from torch import Tensor
 
+from .prepare import is_address
 
-def initial_weights(model: dict, plain: Optional[dict], seed: int) -> dict[str, Tensor]:
+
+def initial_weights(
+    model: dict, plain: Optional[dict], seed: int, load_from: Optional[str] = None
+) -> dict[str, Tensor]:
     """State dict to start a training from.
 
     Args:
@@ -19,15 +26,17 @@ def initial_weights(model: dict, plain: Optional[dict], seed: int) -> dict[str, 
         plain: Config of the plain model: its initial weights replace those of the part of
             ``model`` that is deployed. None: ``model`` is the plain one.
         seed: Seed of the run.
+        load_from: Checkpoint (file or address) whose weights the plain model starts from.
 
     Raises:
-        ValueError: What is deployed of ``model`` is not the plain model.
+        ValueError: What is deployed of ``model`` is not the plain model, or the checkpoint has
+            none of its weights.
     """
     built = _initialized(model, seed)
-    state = built.state_dict()
     if plain is None:
-        return state
-    shared = _initialized(plain, seed).state_dict()
+        return _loaded(built, load_from).state_dict()
+    state = built.state_dict()
+    shared = _loaded(_initialized(plain, seed), load_from).state_dict()
     names = deployed_names(model, built)
     wrong = [f'{name} (only in one of them)' for name in names.keys() ^ shared.keys()]
     wrong += [
@@ -50,6 +59,27 @@ def _initialized(model: dict, seed: int) -> BaseModel:
     built = MODELS.build(copy.deepcopy(model))
     built.init_weights()
     return built
+
+
+def _loaded(model: BaseModel, load_from: Optional[str]) -> BaseModel:
+    """The model with what fits of a checkpoint, as MMEngine's Runner loads it."""
+    if not load_from:
+        return model
+    read = torch.hub.load_state_dict_from_url if is_address(load_from) else torch.load
+    saved = read(load_from, map_location='cpu', weights_only=True)
+    saved = saved.get('state_dict', saved)
+    state = OrderedDict((key.removeprefix('module.'), value) for key, value in saved.items())
+    # by its version a head knows whether to convert the names
+    state._metadata = getattr(saved, '_metadata', OrderedDict())
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    load_state_dict(model, state, strict=False)
+    after = model.state_dict()
+    if all(torch.equal(after[k], v) for k, v in before.items() if v.is_floating_point()):
+        raise ValueError(
+            f'load_from: {load_from} has no weights of the plain model: give a checkpoint of it, '
+            'or init_cfg=dict(type="Pretrained", ...) to the backbone'
+        )
+    return model
 
 
 def training_part(model: BaseModel):

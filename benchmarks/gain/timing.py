@@ -63,6 +63,7 @@ def seconds_per_iteration(config: Path, work_dir: str) -> float:
     for key in ('test_dataloader', 'test_evaluator', 'test_cfg'):
         cfg[key] = None
     cfg.work_dir, cfg.log_level = work_dir, 'WARNING'
+    cfg.load_from, cfg.resume = None, False
     cfg.experiment_name = uuid.uuid4().hex
     checkpoint = dict(type='CheckpointHook', interval=-1, save_last=False)
     cfg.default_hooks = {**(cfg.get('default_hooks') or {}), 'checkpoint': checkpoint}

@@ -16,6 +16,8 @@ from .plan import Run, is_finished
 
 ROOT = Path(__file__).resolve().parents[2]
 POLL = 1.0  # seconds
+GRACE = 5.0  # seconds to end after being asked, before being killed
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 TELL = 60.0  # seconds between lines where the line cannot be overwritten
 
 
@@ -38,24 +40,36 @@ class Children:
         self.running: list[subprocess.Popen] = []
 
     def __enter__(self) -> Children:
-        self.before = signal.signal(signal.SIGTERM, self._interrupt)
+        handlers = {number: signal.getsignal(number) for number in SIGNALS}
+        # what is ignored stays so: nohup does it with SIGHUP
+        self.before = {n: h for n, h in handlers.items() if h not in (signal.SIG_IGN, None)}
+        for number in self.before:
+            signal.signal(number, self._interrupt)
         return self
 
     def __exit__(self, *_) -> None:
-        # a second Ctrl-C must not leave processes behind
-        on_interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            self._ignore()
+        finally:  # a signal that comes just now must not leave processes behind
+            self._stop()
+            for number, handler in self.before.items():
+                signal.signal(number, handler)
+
+    def _stop(self) -> None:
         for stop in (signal.SIGTERM, signal.SIGKILL):
             for child in self.running:
                 if child.poll() is None:
                     os.killpg(child.pid, stop)
-            deadline = time.monotonic() + 5
+            deadline = time.monotonic() + GRACE
             while time.monotonic() < deadline and any(c.poll() is None for c in self.running):
                 time.sleep(0.05)
-        signal.signal(signal.SIGINT, on_interrupt)
-        signal.signal(signal.SIGTERM, self.before)
 
-    @staticmethod
-    def _interrupt(*_) -> None:
+    def _ignore(self) -> None:
+        for number in self.before:
+            signal.signal(number, signal.SIG_IGN)
+
+    def _interrupt(self, *_) -> None:
+        self._ignore()  # one is enough: a second must not disturb the stopping
         raise KeyboardInterrupt
 
     def start(self, module: str, *args: str, jobs: int, log: Path) -> subprocess.Popen:

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -22,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 sys.path.append(str(ROOT))
 
 from benchmarks.gain import __main__ as gain  # noqa: E402
-from benchmarks.gain import one_run, pck, prepare, start, workers  # noqa: E402
+from benchmarks.gain import one_run, pck, plots, prepare, start, workers  # noqa: E402
 from benchmarks.gain.bootstrap import paired_gain  # noqa: E402
 from benchmarks.gain.fair import seeded  # noqa: E402
 from benchmarks.gain.plan import Comparison, Folders, Run, extend_plan, read_plan  # noqa: E402
@@ -145,6 +146,16 @@ def test_a_schedule_that_cannot_be_stretched_is_named():
         prepare.stretch(cfg, 30)
 
 
+@pytest.mark.parametrize(
+    'kind', ['CosineAnnealingLR', 'OneCycleLR', 'mmengine.MultiStepLR', 'ExponentialLR']
+)
+def test_a_schedule_of_iterations_is_not_stretched_but_named(kind):
+    cfg = schedule(dict(type='LinearLR', by_epoch=False), dict(type=kind, by_epoch=False))
+    prepare.stretch(cfg, 20)  # as long as before: nothing to do
+    with pytest.raises(SettingError, match=r'param_scheduler\.1\.by_epoch=False'):
+        prepare.stretch(cfg, 30)
+
+
 @pytest.fixture(scope='module')
 def data(tmp_path_factory):
     return draw(tmp_path_factory.mktemp('drawn') / 'data')
@@ -207,19 +218,79 @@ def test_a_subset_needs_a_coco_file(pair, tmp_path):
             ['{plain}', '{okdhp}', '--cfg-options', 'test_dataloader.dataset.data_root=/nowhere'],
             'test_dataloader.dataset.ann_file: /nowhere/',
         ),
+        (
+            ['{plain}', '{okdhp}', '--cfg-options', 'load_from=gone.pth'],
+            'load_from: gone.pth is not there',
+        ),
+        (
+            ['{plain}', '{okdhp}', '--train-persons', '4', '99999', '--no-equal-wall-time'],
+            '--train-persons 99999',
+        ),
+        (
+            ['{plain}', '{okdhp}', '--train-persons', '4', '--no-equal-wall-time']
+            + ['--cfg-options', 'train_dataloader.dataset.ann_file={list}'],
+            'has no images and annotations: give --train-persons all',
+        ),
+        (
+            ['{plain}', '{okdhp}', '--epochs', '9', '--no-equal-wall-time', '--cfg-options']
+            + ['param_scheduler.type=OneCycleLR', 'param_scheduler.by_epoch=False'],
+            'param_scheduler.by_epoch=False',
+        ),
         (['--report-only'], 'nothing was asked for'),
     ],
 )
-def test_a_wrong_setting_is_told(pair, tmp_path, capsys, arguments, message):
-    arguments = [a.format(plain=pair[0], okdhp=pair[1]) for a in arguments]
+def test_a_wrong_setting_is_told(pair, tmp_path, monkeypatch, capsys, arguments, message):
+    monkeypatch.setattr(gain, 'run_all', lambda *_: pytest.fail('training was started'))
+    (tmp_path / 'list.json').write_text('[{"image": "a.jpg"}]')
+    names = {'plain': pair[0], 'okdhp': pair[1], 'list': tmp_path / 'list.json'}
+    arguments = [a.format(**names) for a in arguments]
     assert gain.main([*arguments, '--out', str(tmp_path)]) == 1
     assert message in capsys.readouterr().err
+    assert not (tmp_path / 'plan.json').exists()
 
 
 def test_a_pair_must_see_the_same_data(pair):
     plain, okdhp = map(prepare.load_config, pair)
     okdhp.train_dataloader.batch_size = 2
     with pytest.raises(SettingError, match=r'train_dataloader\.batch_size=2, .* has 4'):
+        prepare.check_pair(plain, okdhp, 'okdhp.py')
+
+
+@pytest.mark.parametrize(
+    'change, key',
+    [
+        ({'train_dataloader.dataset.pipeline.3.scale_factor': [1, 1]}, r'pipeline\.3\.scale_fac'),
+        ({'train_dataloader.dataset.pipeline.2.type': 'NoFlip'}, r'pipeline\.2\.type=.NoFlip'),
+        ({'train_dataloader.dataset.data_root': '/other'}, r'train_dataloader\.dataset\.ann_file'),
+        ({'test_dataloader.dataset.indices': 2}, r'test_dataloader\.dataset\.indices=2'),
+        ({'custom_hooks': [dict(type='Switch', switch_pipeline=[])]}, r'custom_hooks='),
+    ],
+)
+def test_a_pair_must_have_the_same_augmentation(pair, change, key):
+    plain, okdhp = map(prepare.load_config, pair)
+    okdhp.merge_from_dict(change)
+    with pytest.raises(SettingError, match=f'okdhp.py: .*{key}'):
+        prepare.check_pair(plain, okdhp, 'okdhp.py')
+
+
+def test_a_pair_may_differ_in_what_does_not_change_the_samples(pair):
+    plain, okdhp = map(prepare.load_config, pair)
+    dataset = okdhp.train_dataloader.dataset
+    dataset.ann_file = str(Path(dataset.data_root, dataset.ann_file))
+    dataset.data_prefix.img = str(Path(dataset.data_root, dataset.data_prefix.img))
+    dataset.data_root = None
+    dataset.pipeline[0]['_scope_'] = 'mmpose'
+    okdhp.train_dataloader.persistent_workers = True
+    okdhp.test_dataloader.batch_size = 1
+    prepare.check_pair(plain, okdhp, 'okdhp.py')
+
+
+def test_the_plain_config_names_the_weights_to_start_from(pair):
+    plain, okdhp = map(prepare.load_config, pair)
+    plain.load_from = 'a.pth'
+    prepare.check_pair(plain, okdhp, 'okdhp.py')
+    okdhp.load_from = 'b.pth'
+    with pytest.raises(SettingError, match=r"load_from='b.pth', the plain config has 'a.pth'"):
         prepare.check_pair(plain, okdhp, 'okdhp.py')
 
 
@@ -277,6 +348,92 @@ def test_a_run_made_with_other_settings_is_not_used(pair, tmp_path):
         known.check(run)
     for part in (str(folder), 'optim_wrapper.optimizer.lr: 0.001, now 0.5', 'KeypointOHKM'):
         assert part in str(error.value)
+
+
+def test_a_run_with_other_initial_weights_is_not_used(pair, tmp_path):
+    weights = tmp_path / 'weights.pth'
+    for name in ('plain', 'okdhp'):
+        run, known = Run(name, None, 2, 0), folders(pair, tmp_path)
+        folder = known.prepare(run)
+        (folder / 'result.json').write_text('{}')
+        weights.write_bytes(b'some')
+        known.configs['plain'].load_from = str(weights)
+        with pytest.raises(SettingError, match=r'gain\.load_from: None, now'):
+            known.check(run)
+        known.prepare(run)
+        known.check(run)
+        weights.write_bytes(b'others')
+        with pytest.raises(SettingError, match=r'gain\.load_from'):
+            known.check(run)
+
+
+def test_training_steps_are_timed_again_when_something_is_other(pair, tmp_path, monkeypatch):
+    class FakeChildren(workers.Children):
+        def start(self, module, folder, result, jobs, log):
+            times.append(jobs)
+            Path(result).write_text(json.dumps({'ratio': 1.0 + len(times)}))
+            return subprocess.Popen(['true'])
+
+    times = []
+    monkeypatch.setattr(gain, 'Children', FakeChildren)
+    configs = {Path(path).stem: prepare.load_config(path) for path in pair}
+    (tmp_path / 'timing.json').write_text('{"plain okdhp": {"ratio": 9.0}}')
+
+    def ratio(jobs=1):
+        return gain.time_ratio(tmp_path, configs, 'plain', 'okdhp', jobs)
+
+    assert ratio() == ratio() == 2
+    assert ratio(jobs=2) == ratio(jobs=2) == 3
+    configs['okdhp'].log_level = 'ERROR'
+    assert ratio(jobs=2) == 3
+    configs['okdhp'].model.head.num_branches = 5
+    assert ratio(jobs=2) == 4
+    monkeypatch.setattr(gain, 'device', lambda: 'another')
+    assert ratio(jobs=2) == 5
+
+
+@pytest.mark.parametrize('number', workers.SIGNALS)
+def test_no_signal_leaves_processes_behind(tmp_path, monkeypatch, number):
+    (tmp_path / 'stubborn.py').write_text(
+        'import pathlib, signal, sys, time\n'
+        'signal.signal(signal.SIGTERM, signal.SIG_IGN)\n'
+        'pathlib.Path(sys.argv[1]).touch()\n'
+        'time.sleep(300)\n'
+    )
+    monkeypatch.setattr(workers, 'GRACE', 1.0)
+    monkeypatch.setenv('PYTHONPATH', str(tmp_path))
+    before = {n: signal.signal(n, lambda *_: None) for n in workers.SIGNALS}
+    mine = {n: signal.getsignal(n) for n in workers.SIGNALS}
+    again = [
+        threading.Timer(0.3, os.kill, (os.getpid(), n)) for n in workers.SIGNALS if n != number
+    ]
+    try:
+        with pytest.raises(KeyboardInterrupt), workers.Children() as children:
+            ready = tmp_path / 'ready'
+            child = children.start('stubborn', str(ready), jobs=1, log=tmp_path / 'log.txt')
+            deadline = time.monotonic() + 60
+            while not ready.exists() and time.monotonic() < deadline:
+                time.sleep(0.05)
+            for timer in again:
+                timer.start()
+            os.kill(os.getpid(), number)
+            time.sleep(5)
+        for timer in again:
+            timer.join()
+        assert child.poll() == -signal.SIGKILL
+        assert {n: signal.getsignal(n) for n in workers.SIGNALS} == mine
+    finally:
+        for n, handler in before.items():
+            signal.signal(n, handler)
+
+
+def test_an_ignored_signal_stays_ignored():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+    try:
+        with workers.Children():
+            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_the_time_left_is_that_of_the_open_epochs():
@@ -342,6 +499,30 @@ def test_pretrained_weights_of_the_plain_model_are_shared_too(tmp_path):
     assert all(torch.equal(state[names[k]], pretrained[k]) for k in pretrained)
 
 
+def test_weights_that_the_plain_config_loads_are_shared_too(pair, tmp_path):
+    weights = start.initial_weights(plain_config(), None, seed=9)
+    head = [key for key in weights if key.startswith('head.final_layer')]
+    assert head  # of other joints: does not fit, starts anew
+    torch.save({'state_dict': {f'module.{k}': v for k, v in weights.items()}}, tmp_path / 'w.pth')
+    prepared = folders(pair, tmp_path)
+    states = []
+    prepared.configs['plain'].load_from = str(tmp_path / 'w.pth')
+    for name in ('plain', 'okdhp'):
+        folder = prepared.prepare(Run(name, None, 2, 3))
+        runner = one_run.build_runner(folder)
+        states.append(torch.load(folder / 'init.pth', weights_only=True)['state_dict'])
+    plain, okdhp = states
+    names = start.deployed_names(prepared.configs['okdhp'].model, runner.model)
+    assert all(torch.equal(plain[k], weights[k]) for k in weights if k not in head)
+    assert all(torch.equal(okdhp[names[k]], plain[k]) for k in names)
+
+
+def test_weights_that_do_not_fit_at_all_are_an_error(tmp_path):
+    torch.save({'student.conv.weight': torch.ones(3)}, tmp_path / 'w.pth')
+    with pytest.raises(ValueError, match=r'load_from: .*w\.pth has no weights of the plain'):
+        start.initial_weights(plain_config(), None, seed=0, load_from=str(tmp_path / 'w.pth'))
+
+
 def test_a_method_without_parts_of_its_own_starts_as_the_plain_model():
     plain = plain_config()
     one = start.initial_weights(plain, None, seed=0)
@@ -399,6 +580,17 @@ def test_a_resumed_run_ends_with_the_same_weights_to_the_last_bit(pair, tmp_path
         assert list(one_run.learning_curve(folder / 'work')) == [1, 2, 3]
 
 
+def test_a_learning_curve_is_that_of_the_validations(tmp_path):
+    from mmengine.visualization import LocalVisBackend
+
+    for call in ('20250101_000000', '20250101_000001'):
+        backend = LocalVisBackend(save_dir=str(tmp_path / call / 'vis_data'))
+        backend.add_scalars({'loss': 1.0, 'epoch': 1, 'iter': 7}, 7, f'{call}.json')
+        backend.add_scalars({'okdhp/attention_std': 0.5}, step=7)  # another hook
+        backend.add_scalars({'AP': 0.25, 'time': 1.0}, 2, f'{call}.json')
+    assert one_run.learning_curve(tmp_path) == {2: {'AP': 0.25}}
+
+
 # ----------------------------------------------------------------------------- report
 
 
@@ -447,6 +639,34 @@ def test_the_report_tells_scores_gain_and_what_is_missing(reported):
         assert (reported / name).stat().st_size > 5000
 
 
+def test_other_settings_of_the_training_are_told(reported):
+    for method, lr in (('p', 0.1), ('d', 0.2)):
+        settings = {'optim_wrapper': {'optimizer': {'lr': lr}}, 'param_scheduler': []}
+        folder = Run(method, 500, 2, 0).folder(reported)
+        (folder / 'run.json').write_text(json.dumps({'settings': settings}))
+    write_report(reported)
+    page = (reported / 'results.md').read_text()
+    told = (
+        'd trains with `optim_wrapper.optimizer.lr=0.2`, p with `optim_wrapper.optimizer.lr=0.1`'
+    )
+    assert told in page and 'param_scheduler' not in page
+
+
+def test_curves_are_drawn_of_what_all_runs_have(tmp_path):
+    class Run:
+        def __init__(self, curve):
+            self.about = {'curve': curve}
+
+    full = {'1': {'AP': 0.5}, '2': {'AP': 0.6}}
+    mixed = {**full, '7': {'okdhp/attention_std': 0.1}}  # as older results may have it
+    runs = [Run(mixed), Run(full), Run({'1': {'AP': 0.5}}), Run({})]
+    assert plots._curve_metric(runs) == 'AP'
+    _, axis = plots.plt.subplots()
+    plots._curves(axis, [('one', runs[:2]), ('two', runs[2:])])
+    assert [line.get_xdata().tolist() for line in axis.lines] == [[1, 2], [1]]
+    plots.plt.close('all')
+
+
 def test_the_box_is_the_yardstick_where_there_is_no_torso(tmp_path, monkeypatch):
     monkeypatch.setattr('benchmarks.gain.report.costs', lambda *_: {})
     extend_plan(tmp_path, [Comparison('p', 'd', None, 2, (0,))], 'the command')
@@ -489,13 +709,17 @@ def test_from_configs_to_the_report_and_on_after_a_stop(pair, tmp_path):
     rows = list(csv.DictReader((tmp_path / 'results.csv').open()))
     assert len(rows) == 4
     assert len({(row['parameters'], row['MACs']) for row in rows}) == 1
+    validated = 0
     for folder in tmp_path.glob('runs/*'):
         student = (folder / 'student/student.py').read_text()
         assert 'mmpose_kd' not in student and 'OKDHP' not in student
         trained, tested = (
             json.loads((folder / 'result.json').read_text())[key] for key in ('curve', 'metrics')
         )
-        assert trained['2']['EPE'] == tested['all']['EPE']
+        if '2' in trained:  # the stop may have come between checkpoint and validation
+            assert trained['2']['EPE'] == tested['all']['EPE']
+            validated += 1
+    assert validated >= 2  # two runs at most were at work when it came
 
     # what is finished stays; what was lost is made again, to the same weights
     kept, lost = sorted(tmp_path.glob('runs/okdhp_*'))
