@@ -149,11 +149,9 @@ def shared_stages_head(head: dict, shared_stages: int) -> Optional[nn.Module]:
     """
     if 'num_stages' not in head or shared_stages == 0:
         return None
-    loss = head.get('loss')
-    if isinstance(loss, (list, tuple)):
-        loss = list(loss[:shared_stages])
-    shared = {**head, 'num_stages': shared_stages}
-    return MODELS.build({**shared, 'loss': loss} if loss is not None else shared)
+    # its losses are the whole head's: of these there may be one per stage
+    layers = {key: value for key, value in head.items() if key != 'loss'}
+    return MODELS.build({**layers, 'num_stages': shared_stages})
 
 
 def stage_loss(head: nn.Module, stage: int) -> nn.Module:
