@@ -16,11 +16,13 @@ from mmengine.visualization import Visualizer
 def mmengine_globals_are_restored():
     """A Runner becomes MMEngine's current one and stays it; take that back after each test.
 
-    Otherwise a schedule in a later test would read the epoch of a Runner long gone.
+    The message hub, which tells schedules the epoch, is taken away before each test too: a Runner
+    of a fixture that lasts longer, and so was set up before this one, would stay in it.
     """
     from mmpose.visualization import PoseLocalVisualizer
 
-    managers = (MessageHub, MMLogger, DefaultScope, Visualizer, PoseLocalVisualizer)
+    MessageHub._instance_dict.clear()
+    managers = (MMLogger, DefaultScope, Visualizer, PoseLocalVisualizer)
     saved = [manager._instance_dict.copy() for manager in managers]
     yield
     for manager, instances in zip(managers, saved):
