@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 
 import matplotlib
@@ -47,8 +48,9 @@ def _accuracy(axis, rows: list[tuple[str, list[Result]]]) -> None:
         values = [r.pck(thr) for r in results]
         axis.plot([i - 0.12] * len(values), values, 'o', color=f'C{i}', alpha=0.5, markersize=5)
         axis.errorbar(i + 0.12, np.mean(values), _std(values), fmt='s', color=f'C{i}', capsize=4)
-    names = [name.replace(', ', ',\n') for name, _ in rows]
-    axis.set_xticks(range(len(rows)), names, fontsize=7, rotation=10, ha='right')
+    names = [name for name, _ in rows]
+    wrapped = [textwrap.fill(name.replace('_', '_ '), 18).replace('_ ', '_') for name in names]
+    axis.set_xticks(range(len(rows)), wrapped, fontsize=7)
     axis.set_xlim(-0.5, len(rows) - 0.5)
     axis.set_ylabel(f'PCK@{thr} [%]')
 
