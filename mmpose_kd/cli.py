@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import warnings
 
 from .version import __version__
 
@@ -62,7 +63,8 @@ def _parser() -> argparse.ArgumentParser:
     export = commands.add_parser(
         'export',
         help='turn a trained model into a plain MMPose model',
-        description='Write student.pth and student.py, which MMPose loads without mmpose_kd. '
+        description='Write student.pth and student.py, which MMPose loads without mmpose_kd '
+        '(unless the student itself has a head of it). '
         'The student is checked against the branch it comes from before anything is written.',
     )
     export.add_argument('config', metavar='CONFIG', help='config the model was trained with')
@@ -98,9 +100,21 @@ def _make_data(args: argparse.Namespace) -> None:
 
 
 def _export(args: argparse.Namespace) -> None:
-    from .export import export_student
+    from .export import StudentWarning, export_student
 
-    for path in export_student(args.config, args.checkpoint, args.out, branch=args.branch):
+    with warnings.catch_warnings():
+        warnings.simplefilter('always', StudentWarning)
+        show = warnings.showwarning
+
+        def note(message, category, *where, **options):
+            if issubclass(category, StudentWarning):
+                _complain(f'note: {message}')
+            else:
+                show(message, category, *where, **options)
+
+        warnings.showwarning = note
+        paths = export_student(args.config, args.checkpoint, args.out, branch=args.branch)
+    for path in paths:
         sys.stdout.write(f'{path}\n')
 
 

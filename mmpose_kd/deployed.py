@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Optional
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,7 @@ class Deployed:
         predict_with: Changes to ``model.test_cfg`` under which the model in training predicts
             with just the deployed part.
         label: What was deployed, for messages (``'branch 1'``).
+        branch: The branch that was kept, of a part that has branches.
     """
 
     model: dict
@@ -25,6 +27,7 @@ class Deployed:
     drops: tuple[str, ...]
     predict_with: dict = field(default_factory=dict)
     label: str = 'the student'
+    branch: Optional[int] = None
 
     def config(self, model: dict) -> dict:
         """The plain model's config, from that of the model in training."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import tempfile
+import warnings
 from pathlib import Path
 from typing import Optional, Union
 
 import mmpose.registry
 import numpy as np
 import torch
+from mmcv.transforms import BaseTransform
 from mmengine.config import Config
 from mmengine.model import BaseModel
 from mmengine.registry import DefaultScope, Registry, init_default_scope
@@ -17,6 +19,7 @@ from mmengine.structures import InstanceData
 from mmpose.registry import MODELS
 from mmpose.structures import PoseDataSample
 
+from .checkpoints import CheckpointError, read_checkpoint
 from .deployed import Deployed
 from .records import best_branch
 
@@ -25,6 +28,10 @@ PACKAGE = __name__.partition('.')[0]
 
 class ExportError(ValueError):
     """The student cannot be exported; nothing was written."""
+
+
+class StudentWarning(UserWarning):
+    """The exported student is no stock model in every part."""
 
 
 def export_student(
@@ -48,6 +55,10 @@ def export_student(
 
     Returns:
         Paths of the weights and of the config.
+
+    Warns:
+        StudentWarning: The student keeps a class of this package, such as a head that MMPose
+            does not have; its config imports it.
 
     Raises:
         ExportError: The checkpoint does not fit the config, the model has no training-only
@@ -84,7 +95,7 @@ def export_student(
         student.dump(script)
         again = _read(weights)['state_dict']
         plain = _load(Config.fromfile(script).model, again, 'the student does not load strictly')
-        _check_same_predictions(trained, plain, _input_size(cfg), labels)
+        _check_same_predictions(trained, plain, _input_size(student), labels)
         out.mkdir(parents=True, exist_ok=True)
         for path in (weights, script):
             os.replace(path, out / path.name)
@@ -93,12 +104,9 @@ def export_student(
 
 def _read(checkpoint: Path) -> dict:
     try:
-        saved = torch.load(checkpoint, map_location='cpu', weights_only=True)
-    except Exception as error:  # a truncated, foreign or unsafe file: torch raises many types
-        raise ExportError(f'{checkpoint} cannot be read as a checkpoint: {error}') from error
-    if not isinstance(saved, dict):
-        raise ExportError(f'{checkpoint} holds a {type(saved).__name__}, not a checkpoint')
-    return saved
+        return read_checkpoint(checkpoint)
+    except CheckpointError as error:
+        raise ExportError(str(error)) from error
 
 
 def _validation_step(cfg: Config, saved: dict) -> int:
@@ -127,18 +135,21 @@ def _peel(
 
     Sets ``trained.test_cfg`` so that the model in training predicts with what remains.
     """
-    labels = []
+    labels, branches = [], []
     part = _training_part(trained)
     while part is not None:
         found: Deployed = part.deployed(branch)
         trained.test_cfg = {**trained.test_cfg, **found.predict_with}
         model, state = found.config(model), found.state_dict(state)
         labels.append(found.label)
+        branches.append(found.branch)
         part = _training_part(_load(model, state, f'{found.label} does not stand alone'))
     if not labels:
         raise ExportError(
             f'model: nothing of {PACKAGE} in it; a plain model needs no export, use its checkpoint'
         )
+    if branch is not None and branches == [None] * len(branches):
+        raise ExportError(f'branch {branch}: this model has no branches, leave the setting out')
     return model, state, ', '.join(labels)
 
 
@@ -156,16 +167,25 @@ def _plain_config(cfg: Config, model: dict) -> Config:
     imports = plain.pop('custom_imports', None) or {}
     modules = imports.get('imports', [])
     modules = [modules] if isinstance(modules, str) else modules
-    others = [name for name in modules if name.partition('.')[0] != PACKAGE]
-    if others:
-        plain['custom_imports'] = {**imports, 'imports': others}
+    needed = [name for name in modules if name.partition('.')[0] != PACKAGE]
+    kept = _own_parts(model, kept=True)
+    if kept:
+        needed.append(PACKAGE)
+        warnings.warn(
+            f'the student keeps {", ".join(kept)} and so needs {PACKAGE} installed',
+            StudentWarning,
+            stacklevel=3,
+        )
+    if needed:
+        plain['custom_imports'] = {**imports, 'imports': needed}
     plain['custom_hooks'] = [
-        hook for hook in plain.get('custom_hooks') or [] if not _is_ours(hook['type'])
+        hook for hook in plain.get('custom_hooks') or [] if _own_class(hook['type']) is None
     ]
+    plain = _without_own_steps(plain)
     for key in [k for k in plain if k in ('work_dir', 'launcher') or k.startswith('_')]:
         del plain[key]  # of the run, or a help variable of the config; not of the model
     plain.update(load_from=None, resume=False)
-    traces = _traces(plain)
+    traces = _own_parts(plain, kept=False)
     if traces:
         raise ExportError(
             f'the student would still need {PACKAGE}: {", ".join(traces)}; nothing was written'
@@ -173,23 +193,48 @@ def _plain_config(cfg: Config, model: dict) -> Config:
     return Config(plain)
 
 
-def _is_ours(kind) -> bool:
-    """Whether a ``type`` of a config is a class of this package, or the name of one."""
+def _without_own_steps(node):
+    """The config with this package's pipeline steps replaced by what they say is left of them."""
+    if isinstance(node, dict):
+        return {key: _without_own_steps(value) for key, value in node.items()}
+    if not isinstance(node, (list, tuple)):
+        return node
+    steps = []
+    for step in node:
+        own = _own_class(step.get('type')) if isinstance(step, dict) else None
+        if own is not None and issubclass(own, BaseTransform):
+            left = own.plain(step)  # a step, nothing, or the steps that ours was around
+            left = left if isinstance(left, list) else [left]
+            steps.extend(_without_own_steps([x for x in left if x is not None]))
+        else:
+            steps.append(_without_own_steps(step))
+    return type(node)(steps)
+
+
+def _own_class(kind) -> Optional[type]:
+    """The class of this package that a ``type`` of a config is, or is the name of."""
     if isinstance(kind, str):
         registries = [r for r in vars(mmpose.registry).values() if isinstance(r, Registry)]
         classes = [r.module_dict[kind] for r in registries if kind in r.module_dict]
     else:
         classes = [kind] if isinstance(kind, type) else []
-    return any(cls.__module__.partition('.')[0] == PACKAGE for cls in classes)
+    return next((c for c in classes if c.__module__.partition('.')[0] == PACKAGE), None)
 
 
-def _traces(node, key: str = '') -> list[str]:
-    """Keys of the config under which something of this package is still asked for."""
+def _own_parts(node, kept: bool, key: str = '') -> list[str]:
+    """Keys of the config under which something of this package is asked for.
+
+    Args:
+        node: The config.
+        kept: Tell of the classes that stay in a student (``kept_in_student``), else of others.
+    """
     if isinstance(node, dict):
-        own = [f"{key}type='{node['type']}'"] if _is_ours(node.get('type')) else []
-        return own + [line for k, v in node.items() for line in _traces(v, f'{key}{k}.')]
+        own = _own_class(node.get('type'))
+        found = own is not None and getattr(own, 'kept_in_student', False) is kept
+        here = [f"{key}type='{node['type']}'"] if found else []
+        return here + [line for k, v in node.items() for line in _own_parts(v, kept, f'{key}{k}.')]
     if isinstance(node, (list, tuple)):
-        return [line for i, v in enumerate(node) for line in _traces(v, f'{key}{i}.')]
+        return [line for i, v in enumerate(node) for line in _own_parts(v, kept, f'{key}{i}.')]
     return []
 
 

@@ -1,4 +1,4 @@
-"""Every shipped config: builds, trains a step, and exports to the stock model it inherits.
+"""Every shipped config: builds, trains a step, and exports to a stock model.
 
 The default tests see each config twice: at its full size without weights or arithmetic (all
 shapes and settings), and made cheap but with its own structure (a training step and a real
@@ -9,26 +9,34 @@ import functools
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
 from build import total
 from mmengine.config import Config
+from mmengine.dataset import Compose
 from mmengine.registry import init_default_scope
-from mmengine.structures import InstanceData, PixelData
-from mmpose.registry import KEYPOINT_CODECS, MODELS
-from mmpose.structures import PoseDataSample
+from mmpose.registry import MODELS, TRANSFORMS
 
 from mmpose_kd.export import _input_size, export_student
+from mmpose_kd.models.distillers.model_config import model_config
 
 CONFIGS = Path(__file__).parents[1] / 'configs'
 ALL = sorted(CONFIGS.rglob('*.py'))
 # what the demo inherits is among them
 SHIPPED = [path for path in ALL if path.parent == CONFIGS]
-MPII = [path for path in SHIPPED if path.stem.endswith('_mpii')]
+OKDHP = [path for path in SHIPPED if path.stem.startswith('okdhp_')]
+DISTILLERS = [path for path in SHIPPED if path not in OKDHP]
+HHD = [path for path in DISTILLERS if path.stem.startswith('hhd_')]
+MPII = [path for path in OKDHP if path.stem.endswith('_mpii')]
 
-every = pytest.mark.parametrize('path', ALL, ids=lambda p: p.stem)
-shipped = pytest.mark.parametrize('path', SHIPPED, ids=lambda p: p.stem)
+
+def each(paths):
+    return pytest.mark.parametrize('path', paths, ids=lambda p: p.stem)
+
+
+every, okdhp = each(ALL), each(OKDHP)
 
 # Where a student is on purpose another model than the one of the inherited config; the
 # hourglasses have a test of their own.
@@ -43,8 +51,10 @@ PAPERS_RUN = {'train_cfg', 'train_dataloader', 'optim_wrapper', 'param_scheduler
 
 
 def offline(node):
-    """Without pretrained weights: tests fetch nothing."""
+    """Without pretrained weights: tests fetch nothing. Teachers' configs stand in full."""
     if isinstance(node, dict):
+        for i, teacher in enumerate(node.get('teachers') or []):
+            teacher.update(config=model_config(teacher['config'], f'{i}'), checkpoint=None)
         if (node.get('init_cfg') or {}) and 'checkpoint' in str(node['init_cfg']):
             node['init_cfg'] = None
         for value in node.values():
@@ -63,7 +73,7 @@ def shrunk(cfg):
     def small(node, key=None):
         if isinstance(node, dict):
             return {k: small(v, k) for k, v in node.items()}
-        if key in ('input_size', 'heatmap_size'):
+        if key in ('input_size', 'heatmap_size', 'in_featuremap_size'):
             return tuple(n * new // old for n, new, old in zip(node, smaller, size))
         if key in ('num_modules', 'num_blocks', 'stage_blocks'):
             return 1 if isinstance(node, int) else (1,) * len(node)
@@ -108,22 +118,28 @@ def flat(node, prefix=''):
     return {k: v for key, value in node.items() for k, v in flat(value, f'{prefix}{key}.').items()}
 
 
+def stock_part(cfg):
+    """The stock model that is trained, or one like its branches."""
+    model = cfg.model.get('student', cfg.model)
+    return {**model, 'head': model['head'].get('head', model['head'])}
+
+
 def packed(cfg, batch=2):
-    """Data samples with the targets of the config's own codec."""
-    encoder = next(t for t in cfg.train_pipeline if t.type == 'GenerateTarget').encoder
-    codec = KEYPOINT_CODECS.build(encoder)
-    k = cfg.model.head.head.out_channels
+    """Data samples as the config's own last two steps make them."""
+    steps = Compose([TRANSFORMS.build(s) for s in cfg.train_dataloader.dataset.pipeline[-2:]])
+    head = stock_part(cfg)['head']
+    k = head['num_joints' if 'num_joints' in head else 'out_channels']
     width, height = _input_size(cfg)
     samples = []
     for _ in range(batch):
-        xy = torch.rand(1, k, 2).numpy() * (width, height)
-        encoded = codec.encode(xy, torch.ones(1, k).numpy())
-        sample = PoseDataSample()
-        sample.gt_fields = PixelData(heatmaps=torch.tensor(encoded['heatmaps']))
-        sample.gt_instance_labels = InstanceData(
-            keypoint_weights=torch.tensor(encoded['keypoint_weights'])
+        results = dict(
+            img=np.zeros((height, width, 3), dtype=np.uint8),
+            input_size=(width, height),
+            transformed_keypoints=np.random.rand(1, k, 2).astype(np.float32) * (width, height),
+            keypoints_visible=np.ones((1, k), dtype=np.float32),
+            dataset_keypoint_weights=np.ones(k, dtype=np.float32),
         )
-        samples.append(sample)
+        samples.append(steps(results)['data_samples'])
     return samples
 
 
@@ -138,7 +154,7 @@ def train_a_step_and_export(cfg, folder):
     loss.backward()
     optimizer.step()
     assert torch.isfinite(loss)
-    assert all(p.grad is not None for p in model.parameters())
+    assert all(p.grad is not None for p in model.parameters() if p.requires_grad)
     assert any(not torch.equal(p, before[name]) for name, p in model.named_parameters())
 
     cfg.dump(folder / 'config.py')
@@ -167,8 +183,14 @@ def test_config_trains_a_step_and_exports(path, tmp_path):
         return
     theirs = shrunk(upstream(path, tmp_path)).to_dict()
     changed = {key for key in theirs if student.get(key) != theirs[key]}
-    from_paper = path in MPII + HOURGLASSES
-    assert changed <= ({'model', *PAPERS_RUN} if from_paper else {'model'})
+    allowed = {'model'}
+    if path in MPII + HOURGLASSES:
+        allowed |= PAPERS_RUN
+    elif path in HHD:  # coordinates as targets
+        allowed |= {'codec', 'train_dataloader'}
+    elif path in DISTILLERS:
+        allowed |= {'optim_wrapper'}
+    assert changed <= allowed
     assert set(student) == set(theirs)
 
 
@@ -178,7 +200,7 @@ def test_config_trains_a_step_and_exports_at_full_size(path, tmp_path):
     train_a_step_and_export(load(path), tmp_path)
 
 
-@every
+@each([path for path in ALL if path not in DISTILLERS])
 def test_every_branch_leaves_exactly_the_weights_of_its_stock_model(path):
     """At full size, but on meta tensors: names and shapes, no values."""
     cfg, model = on_meta(path)
@@ -194,9 +216,7 @@ def test_every_branch_leaves_exactly_the_weights_of_its_stock_model(path):
         assert ours == {k: v.shape for k, v in stock.state_dict().items()}
 
 
-@pytest.mark.parametrize(
-    'path', [path for path in SHIPPED if path not in HOURGLASSES], ids=lambda p: p.stem
-)
+@each([path for path in OKDHP if path not in HOURGLASSES])
 def test_the_student_is_the_model_of_the_inherited_config(path, tmp_path):
     """At full size and with its pretrained weights, but for the listed exceptions."""
     cfg, model = on_meta(path)
@@ -207,7 +227,7 @@ def test_the_student_is_the_model_of_the_inherited_config(path, tmp_path):
     assert other == OTHER_MODEL.get(path.stem, set())
 
 
-@pytest.mark.parametrize('path', HOURGLASSES, ids=lambda p: p.stem)
+@each(HOURGLASSES)
 def test_the_student_is_the_papers_hourglass(path, tmp_path):
     """MMPose has none of its depth and width; what is around it is the inherited config's."""
     cfg, model = on_meta(path)
@@ -224,7 +244,7 @@ def test_the_student_is_the_papers_hourglass(path, tmp_path):
     assert all(key.startswith(('backbone.', 'head.')) for key in other)
 
 
-@shipped
+@okdhp
 def test_config_reports_every_branch_and_keeps_the_inherited_hooks(path, tmp_path):
     cfg, theirs = Config.fromfile(path), upstream(path, tmp_path)
     assert cfg.model.test_cfg.branch == 'all'
@@ -232,9 +252,7 @@ def test_config_reports_every_branch_and_keeps_the_inherited_hooks(path, tmp_pat
     assert any(hook.type == 'SyncBuffersHook' for hook in cfg.custom_hooks)
 
 
-@pytest.mark.parametrize(
-    'path', [*MPII, *(path for path in HOURGLASSES if path not in MPII)], ids=lambda p: p.stem
-)
+@each([*MPII, *(path for path in HOURGLASSES if path not in MPII)])
 def test_configs_of_the_papers_networks_have_its_schedule(path):
     cfg, model = on_meta(path)
     epochs, ramp = (150, 90) if path in MPII else (140, 60)
@@ -248,9 +266,55 @@ def test_configs_of_the_papers_networks_have_its_schedule(path):
     assert schedule.factor(ramp - 1, epochs) < 1 == schedule.factor(ramp, epochs)
 
 
-@shipped
+@each(DISTILLERS)
+def test_a_student_with_teachers_has_the_inherited_backbone_and_hooks(path, tmp_path):
+    """At full size; the head is another one on purpose in HHD."""
+    cfg, model = on_meta(path)
+    theirs = upstream(path, tmp_path)
+    student = model.deployed().config(cfg.model.to_dict())
+    stock = theirs.to_dict()['model']
+    if path.stem.startswith('hhd_litehrnet30'):
+        theirs30 = theirs_of_litehrnet30(theirs, tmp_path)
+        stock['backbone'] = theirs30['backbone']
+    assert student['backbone'] == stock['backbone']
+    assert student['data_preprocessor'] == stock['data_preprocessor']
+    if path not in HHD:
+        assert student == stock
+    assert cfg.custom_hooks == [*theirs.custom_hooks, dict(type='TeacherMetricsHook')]
+    with torch.device('meta'):
+        plain = MODELS.build(student)
+    ours = {k: v.shape for k, v in model.deployed().state_dict(model.state_dict()).items()}
+    assert ours == {k: v.shape for k, v in plain.state_dict().items()}
+
+
+def theirs_of_litehrnet30(theirs, folder):
+    """MMPose's own model for the same data set."""
+    data, size = ('mpii', '256x256') if 'Mpii' in theirs.dataset_type else ('coco', '256x192')
+    name = f'topdown_heatmap/{data}/td-hm_litehrnet-30_8xb64-210e_{data}-{size}.py'
+    (folder / 'thirty.py').write_text(f"_base_ = ['mmpose::body_2d_keypoint/{name}']\n")
+    return Config.fromfile(folder / 'thirty.py').to_dict()['model']
+
+
+@each(HHD)
+def test_configs_of_hhd_have_the_releases_run(path):
+    cfg, model = on_meta(path)
+    assert cfg.train_cfg.max_epochs == 210
+    assert (cfg.optim_wrapper.optimizer.type, cfg.optim_wrapper.optimizer.lr) == ('Adam', 5e-4)
+    warm_up, steps = cfg.param_scheduler
+    assert (warm_up.by_epoch, warm_up.end) == (False, 500)
+    assert (steps.milestones, steps.gamma) == ([170, 200], 0.1)
+    head, teacher = model.student.head, model.teachers[0].model.head
+    assert head.heatmap_size == tuple(teacher.decoder.heatmap_size)
+    assert head.decoder.keypoint_codec.input_size == teacher.decoder.input_size
+    assert model.distill[0].loss_module.beta == head.beta == 10
+    coordinates, maps = head.loss_module.loss_modules
+    assert maps.loss_weight == 0 and type(coordinates).__name__ == 'SmoothL1Loss'
+    assert isinstance(cfg.model.teachers[0].checkpoint, str)
+
+
+@each(SHIPPED)
 def test_config_is_short(path):
-    assert len(path.read_text().splitlines()) <= 40
+    assert len(path.read_text().splitlines()) <= (40 if path in OKDHP else 60)
 
 
 def test_the_model_index_has_every_shipped_config():

@@ -77,13 +77,14 @@ DDP_STEP = """
 import os, sys
 import torch, torch.distributed as dist
 sys.path.insert(0, {tests!r})
-from build import build, images, okdhp_config, randomize, samples, total, HRNET
+from build import build, images, okdhp_config, plain_config, randomize, samples, total
+from build import HRNET, RESNET
 from mmengine.model import MMDistributedDataParallel
 from torch import nn
 
 rank, world = int(os.environ['RANK']), int(os.environ['WORLD_SIZE'])
 dist.init_process_group('gloo')
-model = randomize(build(okdhp_config(HRNET, 'stage3')))
+model = randomize(build({model}))
 for norm in model.modules():
     if isinstance(norm, nn.modules.batchnorm._BatchNorm):
         norm.eval()
@@ -99,15 +100,35 @@ for step in range(2):  # a parameter left out of the first step fails in the sec
     total(ddp(x[half], batch[half], mode='loss')).backward()
 for n, p in model.named_parameters():
     torch.testing.assert_close(p.grad, expected[n], rtol=1e-4, atol=1e-7, msg=n)
-print('SAME', rank)
+sys.stdout.write(f'SAME {{rank}}\\n')  # at once: two processes write here
 """
 
 
-def test_two_processes_get_the_gradients_of_one_with_the_joined_batch(tmp_path):
+# With an entry that rests: its adapter must take part all the same.
+DISTILLER = """dict(
+    type='PoseDistiller',
+    student=plain_config(RESNET),
+    teachers=[dict(config=plain_config(HRNET), checkpoint=None)],
+    distill=[
+        dict(
+            loss=dict(type='HeatmapKLLoss'), weight=weight,
+            student='head.final_layer', teacher='head.final_layer',
+            adapter=dict(type='Conv2d', in_channels=5, out_channels=5, kernel_size=1),
+        )
+        for weight in (1.0, 0.0)
+    ],
+)"""
+
+
+@pytest.mark.parametrize(
+    'model', ["okdhp_config(HRNET, 'stage3')", DISTILLER], ids=['OKDHP', 'PoseDistiller']
+)
+def test_two_processes_get_the_gradients_of_one_with_the_joined_batch(model, tmp_path):
     script = tmp_path / 'ddp.py'
-    script.write_text(DDP_STEP.format(tests=os.path.dirname(os.path.abspath(__file__))))
-    command = [sys.executable, '-m', 'torch.distributed.run', '--nproc_per_node=2']
-    command += ['--master_port=29517', str(script)]
+    tests = os.path.dirname(os.path.abspath(__file__))
+    script.write_text(DDP_STEP.format(tests=tests, model=model))
+    command = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=2']
+    command += [str(script)]
     env = {**os.environ, 'OMP_NUM_THREADS': '1'}
     done = subprocess.run(command, capture_output=True, text=True, env=env, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]

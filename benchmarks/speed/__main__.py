@@ -1,4 +1,4 @@
-"""The command ``python -m benchmarks.speed``: what OKDHP costs, as ratios in one run."""
+"""The command ``python -m benchmarks.speed``: what distillation costs, as ratios in one run."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from typing import Optional
 
 import torch
 
+from .distiller import distiller_table
 from .fau import fau_table
 from .grouped import grouped_table
+from .hhd import hhd_table
 from .losses import losses_table
 from .memory import memory_table
 from .report import machine
@@ -28,6 +30,8 @@ TABLES = {
     'student': student_table,
     'memory': memory_table,
     'grouped': grouped_table,
+    'hhd': hhd_table,
+    'distiller': distiller_table,
 }
 
 

@@ -1,8 +1,20 @@
 """Heads, distillers, losses and the modules they are made of."""
 
 from .backbones import SharedTrunk
-from .heads import OKDHPHead
-from .losses import HeatmapKLLoss, JointsMSELoss
+from .distillers import PoseDistiller
+from .heads import OKDHPHead, UnbiasedIntegralHead
+from .losses import FeatureMSELoss, HeatmapKLLoss, HHDLoss, JointsMSELoss, SimCCKLLoss
 from .modules import FAU
 
-__all__ = ['FAU', 'HeatmapKLLoss', 'JointsMSELoss', 'OKDHPHead', 'SharedTrunk']
+__all__ = [
+    'FAU',
+    'FeatureMSELoss',
+    'HHDLoss',
+    'HeatmapKLLoss',
+    'JointsMSELoss',
+    'OKDHPHead',
+    'PoseDistiller',
+    'SharedTrunk',
+    'SimCCKLLoss',
+    'UnbiasedIntegralHead',
+]

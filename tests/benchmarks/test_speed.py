@@ -14,7 +14,7 @@ from mmpose_kd.models.losses.joints_mse import JointsMSELoss
 sys.path.append(str(Path(__file__).parents[2]))
 
 from benchmarks.speed import __main__ as command
-from benchmarks.speed import fau, grouped, losses, memory, step, student, timing
+from benchmarks.speed import distiller, fau, grouped, hhd, losses, memory, step, student, timing
 from benchmarks.speed.models import (
     RELEASED,
     TASK_ONLY,
@@ -233,3 +233,70 @@ def test_rounds_are_above_zero(rounds, capsys):
     with pytest.raises(SystemExit):
         command.main(['--rounds', rounds])
     assert 'is not a whole number above 0' in capsys.readouterr().err
+
+
+# ----------------------------------------------------------------- teacher to student
+
+
+@pytest.mark.parametrize('size', [(8, 8), (16, 12), (20, 24)])
+def test_the_loop_that_hhd_is_measured_against_computes_the_same(size):
+    maps = hhd.maps(3, *size)
+    fast = MODELS.build(dict(type='HHDLoss', **hhd.RELEASED))
+    values, gradients = [], []
+    for loss in (fast, hhd.loop_released):
+        hhd.both_ways(loss, *maps)()
+        gradients.append(maps[0].grad)
+        values.append(loss(*maps))
+    torch.testing.assert_close(*values)
+    torch.testing.assert_close(*gradients)
+
+
+def test_the_hhd_table_has_a_row_for_each_form_and_size():
+    rows = cells(hhd.hhd_table(BENCH, sizes=((16, 12), (16, 16)), batch=2))
+    assert len(rows) == 8
+    assert rows[f'{hhd.LOOP}, 16 x 12'][1] == '1.000'
+    assert all(row[3].endswith('%') for row in rows.values())
+
+
+def test_mmposes_distiller_is_measured_on_the_same_losses():
+    cfg = distiller.offline('dwpose_rtmpose-m_coco-wholebody')
+    images, samples = distiller.batch_of(cfg, 2, 'cpu')
+    ours, theirs = build(cfg.model), distiller.mmpose_dwpose(cfg, 'cpu')
+    ours.init_weights()
+    theirs.student.load_state_dict(ours.student.state_dict())
+    theirs.teacher.load_state_dict(ours.teachers[0].model.state_dict())
+    theirs.distill_losses['loss_fea'].align.load_state_dict(
+        ours.distill[0].adapter.state_dict()
+    )  # fmt: skip
+    theirs.teacher.eval()
+    torch.manual_seed(0)
+    one = ours.loss(images, samples)
+    torch.manual_seed(0)
+    two = theirs.loss(images, samples)
+    for our_key, key in (('loss_feature', 'loss_fea'), ('loss_logit', 'loss_logit')):
+        torch.testing.assert_close(one[our_key], two[key])
+
+
+def test_the_cached_step_does_not_run_the_teacher(tmp_path):
+    cfg = distiller.offline('hhd_mobilenetv2_coco')
+    cfg.model.teachers[0].config = cfg.model.student  # small, and any model can teach itself
+    entry = cfg.model.distill[0]
+    entry.teacher = entry.student
+    images, samples = distiller.batch_of(cfg, 2, 'cpu')
+    model = build(cfg.model)
+    model.init_weights()
+    cache = distiller.TeacherCache(tmp_path / 'teacher.sqlite', {})
+    run = distiller.cached(model, images, samples, cache)
+    run()
+    model.teachers[0].outputs = None  # from here on it cannot be run
+    run()
+    assert (cache.num_computed, cache.num_read) == (2, 2)
+    assert model.teachers[0].cache is None
+
+
+@pytest.mark.slow
+def test_the_distiller_table_names_its_parts():
+    dwpose = 'dwpose_rtmpose-m_coco-wholebody'
+    rows = cells(distiller.distiller_table(BENCH, names=[dwpose], batch=2))
+    assert rows[distiller.PARTS][1] == '1.000'
+    assert {'PoseDistiller', "MMPose's DWPoseDistiller", 'student step'} <= rows.keys()

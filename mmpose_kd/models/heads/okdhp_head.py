@@ -345,4 +345,4 @@ class OKDHPHead(BaseHead):
         if 'loss' in config['head']:
             config['head']['loss'] = JointsMSELoss.plain(config['head']['loss'])
         config['test_cfg'] = {k: v for k, v in self.test_cfg.items() if k != 'branch'}
-        return Deployed(config, rename, ('head.',), {'branch': t}, label=f'branch {t}')
+        return Deployed(config, rename, ('head.',), {'branch': t}, f'branch {t}', branch=t)

@@ -1,6 +1,19 @@
 """Distillation losses: pure functions with a thin module each."""
 
+from .feature_mse import FeatureMSELoss, feature_mse
 from .heatmap_kl import HeatmapKLLoss, heatmap_kl
+from .hhd import HHDLoss
 from .joints_mse import JointsMSELoss, joints_mse
+from .simcc_kl import SimCCKLLoss, simcc_kl
 
-__all__ = ['HeatmapKLLoss', 'JointsMSELoss', 'heatmap_kl', 'joints_mse']
+__all__ = [
+    'FeatureMSELoss',
+    'HHDLoss',
+    'HeatmapKLLoss',
+    'JointsMSELoss',
+    'SimCCKLLoss',
+    'feature_mse',
+    'heatmap_kl',
+    'joints_mse',
+    'simcc_kl',
+]

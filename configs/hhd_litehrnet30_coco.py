@@ -1,0 +1,9 @@
+# HHD on LiteHRNet-30, COCO, 256 x 192: as with LiteHRNet-18.
+_base_ = ['hhd_litehrnet18_coco.py']
+
+model = dict(
+    student=dict(
+        backbone=dict(extra=dict(stages_spec=dict(num_modules=(3, 8, 3)))),
+        init_cfg=dict(
+            checkpoint='https://download.openmmlab.com/mmpose/top_down/'
+            'litehrnet/litehrnet30_coco_256x192-4176555b_20210626.pth')))

@@ -1,0 +1,9 @@
+# HHD on LiteHRNet-30, MPII, 256 x 256: as with LiteHRNet-18.
+_base_ = ['hhd_litehrnet18_mpii.py']
+
+model = dict(
+    student=dict(
+        backbone=dict(extra=dict(stages_spec=dict(num_modules=(3, 8, 3)))),
+        init_cfg=dict(
+            checkpoint='https://download.openmmlab.com/mmpose/top_down/'
+            'litehrnet/litehrnet30_mpii_256x256-faae8bd8_20210622.pth')))

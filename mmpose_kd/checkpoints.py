@@ -1,0 +1,62 @@
+"""Read checkpoints of others safely."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+from typing import Union
+
+import torch
+
+
+class CheckpointError(ValueError):
+    """A file cannot be read as a checkpoint."""
+
+
+def read_checkpoint(path: Union[str, Path]) -> dict:
+    """Load a checkpoint to the CPU with torch's safe loader.
+
+    Args:
+        path: A file, or an http(s) address; what is fetched is kept in torch's own cache.
+
+    Returns:
+        What the file holds: MMEngine's training checkpoints and published weights have
+        ``state_dict`` and ``meta``.
+
+    Raises:
+        FileNotFoundError: No such file.
+        CheckpointError: Truncated, foreign, unsafe, or it cannot be fetched.
+    """
+    fetched = str(path).startswith(('http://', 'https://'))
+    file = _fetch(str(path)) if fetched else Path(path)
+    if not file.is_file():
+        raise FileNotFoundError(f'{file}: no such file')
+    try:
+        saved = torch.load(file, map_location='cpu', weights_only=True)
+    except Exception as error:  # a truncated, foreign or unsafe file: torch raises many types
+        if fetched:
+            file.unlink()  # so that it is fetched again
+        raise CheckpointError(f'{path} cannot be read as a checkpoint: {error}') from error
+    if not isinstance(saved, dict):
+        raise CheckpointError(f'{file} holds a {type(saved).__name__}, not a checkpoint')
+    return saved
+
+
+def _fetch(url: str) -> Path:
+    """Download into torch's cache, whole or not at all."""
+    name = url.rpartition('/')[2].partition('?')[0]
+    # published weights have the beginning of their checksum in the name
+    checksum = re.search(r'-([0-9a-f]{8})(_\d{8})?\.', name)
+    folder = hashlib.sha256(url.encode()).hexdigest()[:16]  # names alone may be the same
+    file = Path(torch.hub.get_dir(), 'checkpoints', 'mmpose_kd', folder, name)
+    if not file.is_file():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            # writes beside the file, checks, and moves it to its place when it is complete
+            torch.hub.download_url_to_file(
+                url, str(file), checksum and checksum.group(1), progress=False
+            )
+        except (OSError, RuntimeError) as error:
+            raise CheckpointError(f'{url} cannot be fetched: {error}') from error
+    return file

@@ -1,0 +1,296 @@
+"""A frozen model that is read, and never changed."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import logging
+from collections.abc import Sequence
+from typing import Optional, Union
+
+import numpy as np
+import torch
+from mmengine.logging import print_log
+from mmpose.registry import MODELS
+from torch import Tensor, nn
+
+from ...checkpoints import CheckpointError, read_checkpoint
+from .cache import CacheKey, TeacherCache
+from .model_config import model_config
+from .taps import Tap, found, listen
+from .teacher_inputs import normalise, pixels, same_input
+
+DTYPES = {
+    'float32': torch.float32,
+    'float16': torch.float16,
+    'bfloat16': torch.bfloat16,
+}
+
+
+def num_keypoints(model: nn.Module) -> Optional[int]:
+    """K of a model's head; None where the head does not say."""
+    head = getattr(model, 'head', None)
+    return getattr(head, 'out_channels', getattr(head, 'num_joints', None))
+
+
+class Teacher:
+    """A stock model with weights that stay as they are.
+
+    It is no submodule of the distiller: ``train()``, the optimiser, EMA and checkpoints cannot
+    reach it; a copy of the distiller shares it.
+
+    Args:
+        config: See :func:`model_config`.
+        checkpoint: File or address of its weights: published ones, or a checkpoint of its own
+            training. They must fit strictly. An explicit None leaves it untrained, for trials.
+        keypoints: For each keypoint of the student the teacher's number of it, from 0; -1 for
+            one that the teacher does not have, which it then does not teach. None: the same
+            keypoints in the same order.
+        view: Name of the ``TeacherView`` in the training pipeline which makes its images. None:
+            the student's images.
+        dtype: ``'float16'`` or ``'bfloat16'`` runs it in half precision, ``'float32'`` in full
+            precision whatever the optimiser wrapper does. None: as the student runs.
+        channels_last: Whether it runs in this memory format.
+        key: Name of the config key, for messages.
+
+    Raises:
+        ValueError: A setting that cannot be used.
+    """
+
+    def __init__(
+        self,
+        config: Union[str, dict],
+        checkpoint: Optional[str],
+        keypoints: Optional[Sequence[int]] = None,
+        view: Optional[str] = None,
+        dtype: Optional[str] = None,
+        channels_last: bool = False,
+        key: str = 'teachers[0]',
+    ):
+        if dtype is not None and dtype not in DTYPES:
+            raise ValueError(f'{key}.dtype={dtype!r}: choose one of {", ".join(DTYPES)}')
+        self.key = key
+        self.checkpoint = checkpoint
+        self.view = view
+        self.dtype = DTYPES[dtype] if dtype else None
+        self.memory_format = torch.channels_last if channels_last else torch.preserve_format
+        self.config = model_config(config, f'{key}.config')
+        self.model: nn.Module = MODELS.build(copy.deepcopy(self.config))
+        self.model.requires_grad_(False)
+        self.model.eval()
+        self._cast(self.dtype)
+        self.dataset_meta: dict = {}
+        self.ready = False
+        self.cache: Optional[TeacherCache] = None  # for the time of a run, by TeacherCacheHook
+        self.keypoints = self._checked_keypoints(keypoints)
+
+    def __deepcopy__(self, memo):
+        return self
+
+    def _cast(self, dtype: Optional[torch.dtype]) -> None:
+        for name, child in self.model.named_children():
+            if name != 'data_preprocessor':  # its mean and std are no weights
+                child.to(dtype=dtype, memory_format=self.memory_format)
+
+    def _checked_keypoints(self, keypoints: Optional[Sequence[int]]) -> Optional[Tensor]:
+        if keypoints is None:
+            return None
+        count = num_keypoints(self.model)
+        for k in keypoints:
+            if type(k) is not int or k < -1 or (count is not None and k >= count):
+                raise ValueError(
+                    f'{self.key}.keypoints has {k!r}: give numbers of its {count} keypoints from '
+                    '0, or -1 for one it does not have'
+                )
+        return torch.tensor(list(keypoints))
+
+    def load(self) -> None:
+        """Read the weights.
+
+        Raises:
+            ValueError: They do not fit the model strictly, or cannot be read.
+        """
+        if self.ready:
+            return
+        if self.checkpoint is None:
+            print_log(
+                f'{self.key}.checkpoint=None: this teacher is untrained',
+                'current',
+                logging.WARNING,
+            )
+        else:
+            try:
+                saved = read_checkpoint(self.checkpoint)
+                self.model.load_state_dict(saved.get('state_dict', saved), strict=True)
+            except (CheckpointError, OSError, RuntimeError) as error:
+                raise ValueError(
+                    f'{self.key}.checkpoint={self.checkpoint!r} cannot be loaded into '
+                    f'{self.key}.config: {error}'
+                ) from error
+            self.dataset_meta = (saved.get('meta') or {}).get('dataset_meta') or {}
+        self.ready = True
+
+    def teach(
+        self, inputs: Tensor, data_samples: list, taps: list[Tap], preprocessor: nn.Module
+    ) -> list[Tensor]:
+        """:meth:`outputs` for :meth:`images` of a batch, from the cache where it has them."""
+
+        def run(inputs: Tensor, data_samples: list) -> list[Tensor]:
+            return self.outputs(self.images(inputs, data_samples, preprocessor), taps)
+
+        if self.cache is None:
+            return run(inputs, data_samples)
+        return self.cache.outputs(
+            [self._key(sample) for sample in data_samples],
+            [tap.name for tap in taps],
+            lambda numbers: run(inputs[numbers], [data_samples[i] for i in numbers]),
+            inputs.device,
+        )
+
+    def _key(self, sample) -> Optional[CacheKey]:
+        if 'augmentation' not in sample:
+            return None
+        seen = sample if self.view is None else sample.get(f'view_{self.view}')
+        # without its view the teacher is run, and says what is missing
+        return None if seen is None else CacheKey(*sample.augmentation, seen.picture)
+
+    @torch.no_grad()
+    def outputs(self, images: Tensor, taps: list[Tap]) -> list[Tensor]:
+        """Outputs of the taps for a batch of images, as constants in float32.
+
+        Args:
+            images: (B, 3, h, w), from :meth:`images`.
+            taps: Places in ``model``.
+
+        Raises:
+            RuntimeError: The weights were never loaded.
+        """
+        if not self.ready:
+            raise RuntimeError(
+                f'{self.key}: its weights are not loaded; call init_weights() of the distiller '
+                'first, as the Runner does'
+            )
+        # a precision of its own holds inside the student's mixed precision too
+        device = images.device.type
+        own = torch.autocast(device, enabled=False) if self.dtype else contextlib.nullcontext()
+        with own, listen(self.model, taps) as caught:
+            self.model(images, None, mode='tensor')
+        return [found(caught, tap).detach().float() for tap in taps]
+
+    def images(self, inputs: Tensor, data_samples: list, preprocessor: nn.Module) -> Tensor:
+        """The batch as this teacher wants to see it.
+
+        Args:
+            inputs: The student's images (B, 3, h, w), normalised.
+            data_samples: Their samples; with a ``view`` the teacher's images are in them.
+            preprocessor: The student's data preprocessor.
+
+        Raises:
+            ValueError: The view is missing, or the images do not have the size that the
+                teacher's codec is for.
+        """
+        own = self.model.data_preprocessor
+        if self.view is not None:
+            field = f'view_{self.view}'
+            if not all(field in sample for sample in data_samples):
+                raise ValueError(
+                    f'{self.key}.view={self.view!r}: the samples have no such view; put '
+                    f"dict(type='TeacherView', name={self.view!r}, input_size=...) before "
+                    'TopdownAffine in the pipeline of this data loader, and PackPoseViews last '
+                    '(train_dataloader; for TeacherMetricsHook val_dataloader as well)'
+                )
+            self._check_crops(data_samples, field)
+            view = torch.stack([sample.get(field).img for sample in data_samples])
+            images = normalise(view.to(inputs.device, inputs.dtype), own)
+        elif same_input(own, preprocessor):
+            images = inputs
+        else:
+            images = normalise(pixels(inputs, preprocessor), own)
+        self._check_size(images)
+        return images.to(dtype=self.dtype, memory_format=self.memory_format)
+
+    def _check_crops(self, data_samples: list, field: str) -> None:
+        """Both crops must show the same: only then do places in them correspond."""
+        for sample in data_samples:
+            own, view = sample.input_scale, sample.get(field).input_scale
+            if not np.allclose(own, view, rtol=0.01):
+                size, other = sample.input_size, sample.get(field).input_size
+                raise ValueError(
+                    f'{self.key}.view={self.view!r} shows another part of the picture than the '
+                    f"student's crop: give TeacherView an input_size of the same shape as "
+                    f'{tuple(size)}, found {tuple(other)}'
+                )
+
+    def _check_size(self, images: Tensor) -> None:
+        decoder = getattr(getattr(self.model, 'head', None), 'decoder', None)
+        decoder = getattr(decoder, 'keypoint_codec', decoder)  # of integral regression
+        size = getattr(decoder, 'input_size', None)
+        width, height = images.shape[-1], images.shape[-2]
+        if size is not None and tuple(size) != (width, height):
+            what = 'its view' if self.view else "the student's images"
+            raise ValueError(
+                f'{self.key} is for images of {size[0]} x {size[1]} (width x height), {what} have '
+                f"{width} x {height}: make its own with dict(type='TeacherView', name=..., "
+                f'input_size={tuple(size)}) in the pipeline, and name it in {self.key}.view'
+            )
+
+    @torch.no_grad()
+    def predict(self, images: Tensor, data_samples: list) -> list:
+        """Its predictions in pictures' coordinates, for the student's keypoints.
+
+        Args:
+            images: From :meth:`images`.
+            data_samples: Their samples; they are not changed.
+
+        Returns:
+            Samples with ``pred_instances``. A keypoint that the teacher does not have gets
+            score 0.
+        """
+        samples = []
+        for sample in data_samples:
+            sample = sample.clone()
+            if self.view is not None:
+                sample.set_metainfo(dict(sample.get(f'view_{self.view}').metainfo_items()))
+            flip = self._flip_indices(sample.get('flip_indices'))
+            sample.set_metainfo({'flip_indices': flip})
+            samples.append(sample)
+        self._cast(torch.float32)  # numpy, in which heads decode, has no bfloat16
+        results = self.model.predict(images.float(), samples)
+        self._cast(self.dtype)
+        if self.keypoints is not None:
+            order = self.keypoints.clamp(min=0).numpy()
+            for result in results:
+                instances = result.pred_instances
+                for name in ('keypoints', 'keypoint_scores', 'keypoints_visible'):
+                    if name in instances:
+                        instances.set_field(instances.get(name)[:, order], name)
+                instances.keypoint_scores[:, (self.keypoints < 0).numpy()] = 0
+        return results
+
+    def _flip_indices(self, student: Optional[Sequence[int]]) -> Optional[list[int]]:
+        """Which keypoint of the teacher's is which in a flipped picture."""
+        known = self.dataset_meta.get('flip_indices')
+        if known is not None:
+            return [int(k) for k in known]
+        if self.keypoints is None or student is None:
+            return student
+        # what the student's keypoints tell; those that it does not have stay
+        order = self.keypoints.tolist()
+        flip = list(range(num_keypoints(self.model) or max(order) + 1))
+        for k, t in enumerate(order):
+            other = order[student[k]]
+            if t >= 0 and other >= 0:
+                flip[t] = other
+        return flip
+
+    def pick_keypoints(self, output: Tensor) -> Tensor:
+        """The student's keypoints of a teacher's output (B, K_teacher, ...)."""
+        if self.keypoints is None:
+            return output
+        return output.index_select(1, self.keypoints.clamp(min=0).to(output.device))
+
+    def knows(self, target_weight: Tensor) -> Tensor:
+        """Keypoint weights (B, K), with 0 where the teacher does not have the keypoint."""
+        if self.keypoints is None:
+            return target_weight
+        return target_weight * (self.keypoints >= 0).to(target_weight)

@@ -1,0 +1,138 @@
+"""Integral regression whose coordinates are not drawn to the map's middle."""
+
+from __future__ import annotations
+
+import torch
+from mmpose.models.heads import IntegralRegressionHead
+from mmpose.registry import MODELS
+from torch import Tensor
+
+from ..losses.unbiased_centre import background
+
+FLAT = 1e-3  # excess up to which a map has no bump, and the plain soft-argmax stays
+BUMP = 4e-3  # excess from which the bias is removed entirely; between them the two are blended
+MAX_GAIN = 10.0  # how much longer than the plain soft-argmax's a gradient may get
+
+
+def excess_over_background(logits: Tensor) -> Tensor:
+    r"""The mean over positions of exp(z - b) - 1, (B, K), b the background level of the logits.
+
+    That is :math:`\bar C - 1`: the bump's mass over the background's. The level is the median of
+    a sparse grid of positions. Its gradient is spread evenly over all positions, as if it were
+    the mean: that of a median would fall on one position, and without it a shift of the whole
+    map, which changes no coordinate, would get a gradient and drift.
+
+    Args:
+        logits: z (B, K, H, W), any range; exp is taken up to 30 above the background.
+    """
+    mean = logits.mean((2, 3))
+    level = background(logits).detach() + (mean - mean.detach())
+    return (logits - level[..., None, None]).clamp(max=30.0).expm1().mean((2, 3))
+
+
+def remove_bias(expectation: Tensor, excess: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    r"""The place of the bump whose soft-argmax is the expectation E, in the same coordinates.
+
+    .. math:: p = \frac{\bar C}{\bar C - 1} \left(E - \frac{\mu}{\bar C}\right)
+                = E + \frac{E - \mu}{\bar C - 1}
+
+    with :math:`\mu` the middle of the map; see :func:`~mmpose_kd.models.losses.unbiased_centre`.
+    Our own choices keep it usable from the first iteration on, where the map is flat,
+    :math:`\bar C` is 1 and both p and its gradient are without bound:
+
+    - E stays as it is for an excess below 1e-3, p comes in smoothly up to 4e-3;
+    - a p outside the map, which no map without holes has, goes back on the line to E up to
+      the border;
+    - the gradient keeps its direction, and its length is cut to ten times that of E where
+      :math:`\bar C - 1` is below 1 / 9.
+
+    Args:
+        expectation: E (..., 2).
+        excess: :math:`\bar C - 1` (...).
+        low, high: The first and last position (2,).
+
+    Returns:
+        p (..., 2).
+    """
+    excess = excess[..., None]
+    share = ((excess - FLAT) / (BUMP - FLAT)).clamp(0, 1)
+    share = share * share * (3 - 2 * share)
+    middle = (low + high) / 2
+    step = share * (expectation - middle) / excess.clamp(min=FLAT)
+
+    with torch.no_grad():
+        room = torch.where(step > 0, high - expectation, expectation - low)
+        fits = (room / step.abs().clamp(min=1e-9)).amin(-1, keepdim=True).clamp(0, 1)
+        gain = 1 + share / excess.clamp(min=FLAT)
+        keep = (MAX_GAIN / gain).clamp(max=1)
+    position = expectation + fits * step
+    return position.detach() + keep * (position - position.detach())
+
+
+@MODELS.register_module()
+class UnbiasedIntegralHead(IntegralRegressionHead):
+    """MMPose's ``IntegralRegressionHead`` with the bias of the soft-argmax removed.
+
+    The closed form is that of Du et al., "Heterogeneous heatmap distillation framework based on
+    unbiased alignment for lightweight human pose estimation", Image and Vision Computing, 2024
+    (https://doi.org/10.1016/j.imavis.2024.105041), reconstructed from the abstract, as the full
+    text was not at hand; see :func:`remove_bias` for it and for where we deviate. The same holds
+    in training and at test, and is differentiable. Parameters and their names are the stock
+    head's, so that checkpoints load in both.
+
+    The stock head's ``debias=True`` does not remove the bias: it takes the sum over positions of
+    exp(s) for its mean, without beta, so that the correction is 1 / (H W) of what it should be.
+
+    An exported student keeps this head, so it needs mmpose_kd to be installed.
+
+    Args:
+        in_channels, in_featuremap_size, num_joints, beta, ...: As in ``IntegralRegressionHead``.
+        debias (bool): False: the stock head's own attempt must stay off.
+
+    Raises:
+        ValueError: ``debias=True``, or a beta that is not above 0.
+    """
+
+    kept_in_student = True  # MMPose has no such head: an exported student needs this class
+    decode_is_unbiased = True  # what a loss has to know that aligns maps to coordinates
+
+    def __init__(self, *args, debias: bool = False, beta: float = 1.0, **kwargs):
+        if debias:
+            raise ValueError(
+                'UnbiasedIntegralHead.debias=True: leave it out, this head removes the bias itself'
+            )
+        if not beta > 0:
+            raise ValueError(f'UnbiasedIntegralHead.beta={beta!r}: give a number above 0')
+        super().__init__(*args, beta=beta, **kwargs)
+
+    def forward_maps(self, feats: tuple[Tensor, ...]) -> Tensor:
+        """Implicit heatmaps (B, K, H, W) before beta and softmax, any range."""
+        if self.simplebaseline_head is not None:
+            return self.simplebaseline_head(feats)
+        return feats[-1] if self.final_layer is None else self.final_layer(feats[-1])
+
+    def forward(self, feats: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+        """Coordinates and heatmaps.
+
+        Args:
+            feats: Feature maps of several scales; the last one is used.
+
+        Returns:
+            Coordinates (B, K, 2), x / W and y / H, in [0, (W - 1) / W] and [0, (H - 1) / H]; and
+            heatmaps (B, K, H, W) that sum to 1. Both in float32 at least.
+        """
+        maps = self.forward_maps(feats)
+        logits = self.beta * maps.to(torch.promote_types(maps.dtype, torch.float32))
+        heatmaps = self._flat_softmax(logits)
+        axes = [axis.flatten().to(logits.dtype) for axis in (self.linspace_x, self.linspace_y)]
+        # about the middle, so that a sum of 1 + 4e-6, as float32 rounds it, does no harm
+        expectation = torch.stack(
+            [
+                axis.mean() + (heatmaps.sum(dim) * (axis - axis.mean())).sum(-1)
+                for dim, axis in zip((2, 3), axes)
+            ],
+            dim=-1,
+        )
+        low = torch.stack([axis[0] for axis in axes])
+        high = torch.stack([axis[-1] for axis in axes])
+        return remove_bias(expectation, excess_over_background(logits), low, high), heatmaps
