@@ -86,7 +86,7 @@ def export_student(
 
     trained = _load(cfg.model, state, f'{checkpoint} does not fit {config}')
     plain_model, plain_state, labels = _peel(cfg.model, trained, state, branch)
-    student = _plain_config(cfg, plain_model)
+    student = plain_config(cfg, plain_model)
     meta = {'dataset_meta': _plain_data(saved.get('meta', {}).get('dataset_meta'))}
 
     with tempfile.TemporaryDirectory(dir=_existing(out), prefix='.export-') as folder:
@@ -160,8 +160,20 @@ def _training_part(model: BaseModel):
 # ------------------------------------------------------------------------- the config
 
 
-def _plain_config(cfg: Config, model: dict) -> Config:
-    """The run's config with the plain model, without hooks and imports of this package."""
+def plain_config(cfg: Config, model: dict) -> Config:
+    """The run's config with the plain model, without what else of this package is in it.
+
+    Args:
+        cfg: The config of a training run.
+        model: The plain model's config. A class of this package that stays in students
+            (``kept_in_student``) keeps the import of the package in the config.
+
+    Warns:
+        StudentWarning: There is such a class.
+
+    Raises:
+        ExportError: Something else of this package would remain.
+    """
     plain = cfg.to_dict()
     plain['model'] = Config(dict(model=model)).to_dict()['model']
     imports = plain.pop('custom_imports', None) or {}

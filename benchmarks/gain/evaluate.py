@@ -1,8 +1,9 @@
 """Evaluate a student as stock MMPose: ``python -m benchmarks.gain.evaluate STUDENT FOLDER``.
 
-In this process mmpose_kd cannot be imported. Reads ``student.py`` and ``student.pth``, tests on
-the config's ``test_dataloader`` with its ``test_evaluator``, and writes ``persons.npz`` (one row
-per person) and ``metrics.json``.
+In this process mmpose_kd cannot be imported, unless the student keeps a class of it, such as
+UnbiasedIntegralHead, and so names the package in its ``custom_imports``. Reads ``student.py`` and
+``student.pth``, tests on the config's ``test_dataloader`` with its ``test_evaluator``, and writes
+``persons.npz`` (one row per person) and ``metrics.json``.
 """
 
 from __future__ import annotations
@@ -102,6 +103,13 @@ def _oks_ap(evaluators: list, found: dict) -> Optional[float]:
     return None
 
 
+def needs_package(student: Path) -> bool:
+    """Whether the student's config asks for mmpose_kd: the export leaves that where it must."""
+    cfg = Config.fromfile(student / 'student.py', import_custom_modules=False)
+    return 'mmpose_kd' in (cfg.get('custom_imports') or {}).get('imports', [])
+
+
 if __name__ == '__main__':
-    sys.modules['mmpose_kd'] = None  # an import of it fails from here on
+    if not needs_package(Path(sys.argv[1])):
+        sys.modules['mmpose_kd'] = None  # an import of it fails from here on
     evaluate(Path(sys.argv[1]), Path(sys.argv[2]))

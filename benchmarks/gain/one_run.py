@@ -25,7 +25,7 @@ from mmengine.runner import Runner
 from mmpose.registry import MODELS
 
 import mmpose_kd
-from mmpose_kd.export import export_student
+from mmpose_kd.export import export_student, plain_config
 
 from .fair import SeedEpoch, fair
 from .files import read_json, write_json, write_whole
@@ -141,17 +141,9 @@ def write_student(folder: Path, checkpoint: Path) -> Path:
     if training_part(MODELS.build(cfg.model)) is not None:
         export_student(folder / 'config.py', checkpoint, student)
         return student
-    cfg = Config.fromfile(folder / 'config.py')
-    cfg.custom_hooks = []
-    imports = dict(cfg.get('custom_imports') or {'imports': []})
-    modules = imports['imports']
-    modules = [modules] if isinstance(modules, str) else modules
-    ours = mmpose_kd.__name__
-    imports['imports'] = [m for m in modules if m.partition('.')[0] != ours]
-    cfg.custom_imports = imports
     state = torch.load(checkpoint, map_location='cpu', weights_only=True)['state_dict']
     write_whole(student / 'student.pth', lambda path: torch.save({'state_dict': state}, path))
-    write_whole(student / 'student.py', cfg.dump)
+    write_whole(student / 'student.py', plain_config(cfg, cfg.model).dump)
     return student
 
 

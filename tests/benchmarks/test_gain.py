@@ -1,9 +1,11 @@
 """The gain harness: what makes runs comparable, resumable and correctly scored."""
 
+import contextlib
 import copy
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,21 +16,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from build import RESNET, okdhp_config, plain_config
+from build import CHANNELS, RESNET, SIZE, okdhp_config, plain_config
 from mmengine.config import Config
 from mmengine.hooks import Hook
+from mmpose.registry import MODELS
 from runs import draw, run_config
 
 ROOT = Path(__file__).parents[2]
 sys.path.append(str(ROOT))
 
 from benchmarks.gain import __main__ as gain  # noqa: E402
-from benchmarks.gain import one_run, pck, plots, prepare, start, workers  # noqa: E402
+from benchmarks.gain import evaluate, one_run, pck, plots, prepare, start, workers  # noqa: E402
 from benchmarks.gain.bootstrap import paired_gain  # noqa: E402
 from benchmarks.gain.fair import seeded  # noqa: E402
 from benchmarks.gain.plan import Comparison, Folders, Run, extend_plan, read_plan  # noqa: E402
 from benchmarks.gain.prepare import SettingError  # noqa: E402
 from benchmarks.gain.report import write_report  # noqa: E402
+from mmpose_kd.export import StudentWarning  # noqa: E402
 
 # --------------------------------------------------------------------------- bootstrap
 
@@ -686,6 +690,40 @@ def call(pair, out, *more):
         sys.executable, '-m', 'benchmarks.gain', *pair, '--out', str(out), '--seeds', '0', '1',
         '--train-persons', '4', '--jobs', '2', '--no-equal-wall-time', *more,
     ]  # fmt: skip
+
+
+def unbiased_config(data, folder):
+    """Path of the config of a plain model that can only exist with mmpose_kd."""
+    model = plain_config()
+    codec = dict(type='IntegralRegressionLabel', input_size=SIZE, heatmap_size=(8, 16), sigma=1.0)
+    model['head'] = dict(
+        type='UnbiasedIntegralHead',
+        in_channels=CHANNELS['ResNet'],
+        in_featuremap_size=(1, 2),
+        num_joints=17,
+        loss=dict(type='SmoothL1Loss', use_target_weight=True),
+        decoder=codec,
+    )
+    Config(run_config(data, folder, model)).dump(folder / 'unbiased.py')
+    return str(folder / 'unbiased.py')
+
+
+@pytest.mark.parametrize('which', ['plain', 'unbiased'])
+def test_a_student_is_tested_with_this_package_only_if_it_keeps_a_class_of_it(
+    pair, data, tmp_path, which
+):
+    path = pair[0] if which == 'plain' else unbiased_config(data, tmp_path)
+    model = MODELS.build(Config.fromfile(path).model)
+    torch.save({'state_dict': model.state_dict()}, tmp_path / 'epoch_1.pth')
+    shutil.copy(path, tmp_path / 'config.py')
+    warns = pytest.warns(StudentWarning) if which == 'unbiased' else contextlib.nullcontext()
+    with warns:
+        student = one_run.write_student(tmp_path, tmp_path / 'epoch_1.pth')
+    assert evaluate.needs_package(student) is (which == 'unbiased')
+    command = [sys.executable, '-m', 'benchmarks.gain.evaluate', str(student), str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert np.load(tmp_path / 'persons.npz')['keypoints'].shape[1:] == (17, 2)
 
 
 @pytest.mark.slow
