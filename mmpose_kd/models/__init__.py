@@ -3,11 +3,23 @@
 from .backbones import SharedTrunk
 from .distillers import PoseDistiller
 from .heads import OKDHPHead, UnbiasedIntegralHead
-from .losses import FeatureMSELoss, HeatmapKLLoss, HHDLoss, JointsMSELoss, SimCCKLLoss
+from .losses import (
+    CrossCoordinateLoss,
+    CrossHeatmapLoss,
+    CrossSimCCLoss,
+    FeatureMSELoss,
+    HeatmapKLLoss,
+    HHDLoss,
+    JointsMSELoss,
+    SimCCKLLoss,
+)
 from .modules import FAU
 
 __all__ = [
     'FAU',
+    'CrossCoordinateLoss',
+    'CrossHeatmapLoss',
+    'CrossSimCCLoss',
     'FeatureMSELoss',
     'HHDLoss',
     'HeatmapKLLoss',
