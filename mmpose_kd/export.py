@@ -16,6 +16,7 @@ from mmengine.config import Config
 from mmengine.model import BaseModel
 from mmengine.registry import DefaultScope, Registry, init_default_scope
 from mmengine.structures import InstanceData
+from mmpose.codecs.base import BaseKeypointCodec
 from mmpose.registry import MODELS
 from mmpose.structures import PoseDataSample
 
@@ -206,8 +207,11 @@ def plain_config(cfg: Config, model: dict) -> Config:
 
 
 def _without_own_steps(node):
-    """The config with this package's pipeline steps replaced by what they say is left of them."""
+    """The config with what this package's pipeline steps and codecs say is left of them."""
     if isinstance(node, dict):
+        own = _own_class(node.get('type'))
+        if own is not None and issubclass(own, BaseKeypointCodec):
+            return _without_own_steps(own.plain(node))
         return {key: _without_own_steps(value) for key, value in node.items()}
     if not isinstance(node, (list, tuple)):
         return node

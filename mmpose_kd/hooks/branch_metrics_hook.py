@@ -56,10 +56,11 @@ def _independent(metric: BaseMetric, output: str) -> BaseMetric:
 
 @HOOKS.register_module()
 class BranchMetricsHook(Hook):
-    """Report the data set's metrics for each branch and for the ensemble.
+    """Report the data set's metrics for each output of a head: branches and ensemble, both heads.
 
     Acts when ``model.test_cfg`` has ``branch='all'``. The model's own metrics (``coco/AP``) are
-    unchanged, the others stand beside them (``branch0/coco/AP``, ``ensemble/coco/AP``). Works
+    unchanged, the others stand beside them (``branch0/coco/AP`` and ``ensemble/coco/AP``
+    of :class:`OKDHPHead`, ``deploy/coco/AP`` and ``heatmap/coco/AP`` of :class:`OCDHead`). Works
     with every metric that reads ``pred_instances``.
     """
 
@@ -89,7 +90,7 @@ class BranchMetricsHook(Hook):
             )
         if any(isinstance(metric, OutputMetric) for metric in evaluator.metrics):
             return
-        names = [*model.head.branch_names, 'ensemble']
+        names = model.head.output_names
         # a dump of the samples holds every output's predictions anyway
         own = [metric for metric in evaluator.metrics if not isinstance(metric, DumpResults)]
         evaluator.metrics.extend(OutputMetric(metric, name) for name in names for metric in own)

@@ -2,7 +2,7 @@
 
 from .backbones import SharedTrunk
 from .distillers import PoseDistiller
-from .heads import OKDHPHead, UnbiasedIntegralHead
+from .heads import OCDHead, OKDHPHead, UnbiasedIntegralHead
 from .losses import (
     CrossCoordinateLoss,
     CrossHeatmapLoss,
@@ -24,6 +24,7 @@ __all__ = [
     'HHDLoss',
     'HeatmapKLLoss',
     'JointsMSELoss',
+    'OCDHead',
     'OKDHPHead',
     'PoseDistiller',
     'SharedTrunk',

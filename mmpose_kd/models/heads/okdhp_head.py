@@ -190,13 +190,18 @@ class OKDHPHead(BaseHead):
         if branch == 'ensemble':
             return 'ensemble', []
         if branch == 'all':
-            return f'branch{self.deploy_branch}', [*self.branch_names, 'ensemble']
+            return f'branch{self.deploy_branch}', self.output_names
         return f'branch{self._checked_branch(branch, "test_cfg.branch")}', []
 
     @property
     def branch_names(self) -> list[str]:
         """``branch0``, ``branch1``, ..."""
         return [f'branch{t}' for t in range(self.num_branches)]
+
+    @property
+    def output_names(self) -> list[str]:
+        """What ``branch='all'`` reports."""
+        return [*self.branch_names, 'ensemble']
 
     # ----------------------------------------------------------------- forward
 

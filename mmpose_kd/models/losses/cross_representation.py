@@ -10,7 +10,8 @@ from mmpose.codecs.base import BaseKeypointCodec
 from mmpose.registry import KEYPOINT_CODECS, MODELS
 from torch import Tensor, nn
 
-from .heatmap_reading import decode_heatmaps, pixel_size, render_gaussians
+from ...codecs.grid import pixel_size
+from .heatmap_reading import decode_heatmaps, render_gaussians
 
 
 def cross_coordinates(

@@ -10,8 +10,9 @@ from mmpose.codecs.base import BaseKeypointCodec
 from mmpose.registry import MODELS
 from torch import Tensor, nn
 
+from ...codecs.grid import pixel_size
 from .cross_representation import CrossRepresentationLoss
-from .heatmap_reading import interpolation, marginals, matching_power, pixel_size
+from .heatmap_reading import interpolation, marginals, matching_power
 
 
 def cross_simcc(

@@ -5,6 +5,7 @@ import pytest
 import torch
 from mmpose.registry import KEYPOINT_CODECS, MODELS
 
+from mmpose_kd.codecs import pixel_size
 from mmpose_kd.models.losses import CrossCoordinateLoss, CrossHeatmapLoss, CrossSimCCLoss
 from mmpose_kd.models.losses.cross_representation import cross_coordinates, cross_heatmaps
 from mmpose_kd.models.losses.cross_simcc import cross_simcc
@@ -12,7 +13,6 @@ from mmpose_kd.models.losses.heatmap_reading import (
     decode_heatmaps,
     interpolation,
     marginals,
-    pixel_size,
     render_gaussians,
 )
 

@@ -1,0 +1,35 @@
+"""Targets of two representations, taken from the data samples."""
+
+from __future__ import annotations
+
+import torch
+from mmengine.structures import InstanceData, PixelData
+from mmpose.structures import PoseDataSample
+from torch import Tensor
+
+from ...codecs.cross_representation_label import HEATMAPS, WEIGHTS
+
+
+def label_weights(samples: list[PoseDataSample]) -> Tensor:
+    """Keypoint weights (B, K) of the deployed head's labels."""
+    return torch.cat([sample.gt_instance_labels.keypoint_weights for sample in samples])
+
+
+def heatmap_samples(samples: list[PoseDataSample]) -> list[PoseDataSample]:
+    """Samples as a stock heatmap head reads them.
+
+    Raises:
+        ValueError: The pipeline's codec makes no heatmaps.
+    """
+    found = []
+    for sample in samples:
+        labels = sample.gt_instance_labels
+        if HEATMAPS not in labels:
+            raise ValueError(
+                'train_dataloader.dataset.pipeline: OCDHead needs GenerateTarget with '
+                'encoder=dict(type="CrossRepresentationLabel", deploy=..., heatmap=...)'
+            )
+        one = PoseDataSample(gt_fields=PixelData(heatmaps=labels[HEATMAPS][0]))
+        one.gt_instance_labels = InstanceData(keypoint_weights=labels[WEIGHTS])
+        found.append(one)
+    return found
