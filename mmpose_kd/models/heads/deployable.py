@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Union
 
+from mmpose.codecs import IntegralRegressionLabel, RegressionLabel, SimCCLabel
 from mmpose.models.heads import (
     IntegralRegressionHead,
     RegressionHead,
@@ -42,8 +43,9 @@ def kind_of(head: nn.Module, key: str) -> str:
         raise ValueError(
             f'{key}.decoder is the codec of both heads: give the stock one in it, codec.deploy'
         )
-    if (kind == 'bins') != hasattr(decoder, 'simcc_split_ratio'):
-        wanted = 'SimCCLabel' if kind == 'bins' else 'RegressionLabel or IntegralRegressionLabel'
+    fitting = (SimCCLabel,) if kind == 'bins' else (RegressionLabel, IntegralRegressionLabel)
+    if not isinstance(decoder, fitting):
+        wanted = ' or '.join(codec.__name__ for codec in fitting)
         raise ValueError(f'{key}.decoder is a {type(decoder).__name__}: give {wanted}')
     return kind
 
