@@ -27,7 +27,8 @@ ALL = sorted(CONFIGS.rglob('*.py'))
 # what the demo inherits is among them
 SHIPPED = [path for path in ALL if path.parent == CONFIGS]
 OKDHP = [path for path in SHIPPED if path.stem.startswith('okdhp_')]
-DISTILLERS = [path for path in SHIPPED if path not in OKDHP]
+OCD = [path for path in SHIPPED if path.stem.startswith('ocd_')]
+DISTILLERS = [path for path in SHIPPED if path not in OKDHP + OCD]
 HHD = [path for path in DISTILLERS if path.stem.startswith('hhd_')]
 MPII = [path for path in OKDHP if path.stem.endswith('_mpii')]
 
@@ -44,6 +45,14 @@ OTHER_MODEL = {
     'okdhp_res18_mpii': {
         'model.backbone.depth', 'model.backbone.init_cfg.checkpoint', 'model.head.in_channels',
     },
+}  # fmt: skip
+# OCD's students that are another model than the inherited config's, and what of them is other.
+OTHER_STUDENT = {
+    'ocd_rtmpose-s_coco-wholebody': {
+        'backbone.deepen_factor', 'backbone.widen_factor', 'backbone.init_cfg.checkpoint',
+        'head.in_channels',
+    },
+    'ocd_small_head_simcc_coco': {'head.deconv_out_channels'},
 }  # fmt: skip
 HOURGLASSES = [path for path in SHIPPED if 'hourglass' in path.stem]
 # What a schedule of the paper changes beside the model.
@@ -121,7 +130,8 @@ def flat(node, prefix=''):
 def stock_part(cfg):
     """The stock model that is trained, or one like its branches."""
     model = cfg.model.get('student', cfg.model)
-    return {**model, 'head': model['head'].get('head', model['head'])}
+    head = model['head'].get('deploy', model['head'])
+    return {**model, 'head': head.get('head', head)}
 
 
 def packed(cfg, batch=2):
@@ -190,6 +200,8 @@ def test_config_trains_a_step_and_exports(path, tmp_path):
         allowed |= {'codec', 'train_dataloader'}
     elif path in DISTILLERS:
         allowed |= {'optim_wrapper'}
+    elif path.stem == 'ocd_deeppose_res50_coco-wholebody':  # MMPose has the heatmap model only
+        allowed |= {'codec', 'train_dataloader'}
     assert changed <= allowed
     assert set(student) == set(theirs)
 
@@ -200,7 +212,7 @@ def test_config_trains_a_step_and_exports_at_full_size(path, tmp_path):
     train_a_step_and_export(load(path), tmp_path)
 
 
-@each([path for path in ALL if path not in DISTILLERS])
+@each([path for path in ALL if path not in DISTILLERS + OCD])
 def test_every_branch_leaves_exactly_the_weights_of_its_stock_model(path):
     """At full size, but on meta tensors: names and shapes, no values."""
     cfg, model = on_meta(path)
@@ -264,6 +276,44 @@ def test_configs_of_the_papers_networks_have_its_schedule(path):
     assert steps.by_epoch and (steps.milestones, steps.gamma) == ([90, 120], 0.1)
     schedule = model.head.kd_schedule
     assert schedule.factor(ramp - 1, epochs) < 1 == schedule.factor(ramp, epochs)
+
+
+@each(OCD)
+def test_the_deployed_part_is_the_model_of_the_inherited_config(path, tmp_path):
+    """At full size and with its pretrained weights, but for the listed exceptions."""
+    cfg, model = on_meta(path)
+    student = model.head.deployed().config(cfg.model.to_dict())
+    with torch.device('meta'):
+        plain = MODELS.build(student)
+    ours = {k: v.shape for k, v in model.head.deployed().state_dict(model.state_dict()).items()}
+    assert ours == {k: v.shape for k, v in plain.state_dict().items()}
+    stock = upstream(path, tmp_path)
+    if path.stem == 'ocd_deeppose_res50_coco-wholebody':  # COCO's, but for the keypoints
+        name = 'topdown_regression/coco/td-reg_res50_8xb64-210e_coco-256x192.py'
+        (tmp_path / 'coco.py').write_text(f"_base_ = ['mmpose::body_2d_keypoint/{name}']\n")
+        stock = Config.fromfile(tmp_path / 'coco.py')
+        stock.model.head.num_joints = 133
+    ours, theirs = flat(Config(student).to_dict()), flat(stock.to_dict()['model'])
+    other = {k for k in ours.keys() | theirs.keys() if ours.get(k) != theirs.get(k)}
+    assert other == OTHER_STUDENT.get(path.stem, set())
+
+
+@each(OCD)
+def test_configs_of_ocd_report_both_heads_and_teach_places_between_pixels(path, tmp_path):
+    cfg, model = on_meta(path)
+    head, theirs = model.head, upstream(path, tmp_path)
+    assert cfg.model.test_cfg.branch == 'all'
+    assert cfg.custom_hooks[-1] == dict(type='BranchMetricsHook')
+    kept = [hook.type for hook in cfg.custom_hooks[:-1]]
+    assert kept == [hook.type for hook in theirs.custom_hooks]
+    assert head.heatmap.decoder.unbiased and head.heatmap.decoder.sigma == 2
+    pipelines = [cfg.train_dataloader.dataset.pipeline]
+    pipelines += [h.switch_pipeline for h in cfg.custom_hooks if 'switch_pipeline' in h]
+    original = [theirs.train_dataloader.dataset.pipeline]
+    original += [h.switch_pipeline for h in theirs.custom_hooks if 'switch_pipeline' in h]
+    for ours, stock in zip(pipelines, original):
+        assert ours[-2].encoder.type == 'CrossRepresentationLabel'
+        assert [*ours[:-2], ours[-1]] == [*stock[:-2], stock[-1]]
 
 
 @each(DISTILLERS)

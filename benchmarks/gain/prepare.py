@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Optional
 
 from mmengine.config import Config
+from mmpose.registry import KEYPOINT_CODECS
 
 from .files import write_text
 
@@ -113,7 +114,8 @@ LOADER_ONLY = ('persistent_workers', 'pin_memory', 'prefetch_factor')
 
 def _data(cfg: Config) -> dict:
     """What decides on the samples of training and test."""
-    found = {name: as_json(cfg[name]) for name in ('train_dataloader', 'test_dataloader')}
+    loaders = ('train_dataloader', 'test_dataloader')
+    found = {name: deployed_codecs(as_json(cfg[name])) for name in loaders}
     for loader in found.values():
         for key in LOADER_ONLY:
             loader.pop(key, None)
@@ -126,7 +128,7 @@ def _data(cfg: Config) -> dict:
             dataset['data_prefix'] = {k: str(Path(root, v or '')) for k, v in folders}
     for key in ('batch_size', 'num_workers'):
         found['test_dataloader'].pop(key, None)
-    hooks = as_json(cfg.get('custom_hooks') or [])
+    hooks = deployed_codecs(as_json(cfg.get('custom_hooks') or []))
     found['custom_hooks'] = [hook for hook in hooks if 'switch_pipeline' in hook]
     return found
 
@@ -138,6 +140,19 @@ def as_json(setting):
         return {key: value for key, value in found.items() if key != '_scope_'}
 
     return json.loads(json.dumps(setting, default=repr), object_hook=without_scope)
+
+
+def deployed_codecs(setting):
+    """The setting with the deployed head's codec where one makes targets for training as well."""
+    if isinstance(setting, list):
+        return [deployed_codecs(value) for value in setting]
+    if not isinstance(setting, dict):
+        return setting
+    kind = setting.get('type')
+    codec = KEYPOINT_CODECS.module_dict.get(kind) if isinstance(kind, str) else None
+    if hasattr(codec, 'plain'):
+        return deployed_codecs(codec.plain(setting))
+    return {key: deployed_codecs(value) for key, value in setting.items()}
 
 
 def differences(old, new, key: str = '') -> list[tuple]:

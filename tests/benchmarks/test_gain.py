@@ -289,6 +289,20 @@ def test_a_pair_may_differ_in_what_does_not_change_the_samples(pair):
     prepare.check_pair(plain, okdhp, 'okdhp.py')
 
 
+def test_heatmaps_beside_the_deployed_heads_targets_are_the_same_data(pair):
+    plain, ocd = map(prepare.load_config, pair)
+    step = ocd.train_dataloader.dataset.pipeline[-2]
+    assert step.type == 'GenerateTarget'
+    heatmap = dict(type='UDPHeatmap', input_size=SIZE, heatmap_size=(8, 16), sigma=1)
+    step.encoder = dict(
+        type='CrossRepresentationLabel', deploy=step.encoder.to_dict(), heatmap=heatmap
+    )
+    prepare.check_pair(plain, ocd, 'ocd.py')
+    step.encoder.deploy.sigma = 3
+    with pytest.raises(SettingError, match=r'ocd.py: .*encoder\.sigma=3'):
+        prepare.check_pair(plain, ocd, 'ocd.py')
+
+
 def test_the_plain_config_names_the_weights_to_start_from(pair):
     plain, okdhp = map(prepare.load_config, pair)
     plain.load_from = 'a.pth'
