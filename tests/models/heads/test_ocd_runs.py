@@ -9,7 +9,7 @@ from build import SIZE
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
-from ocd import HEADS, codec_of, ocd_of
+from ocd import codec_of, ocd_of
 from runs import draw, run_config
 
 from mmpose_kd.export import export_student
@@ -61,7 +61,7 @@ def test_a_resumed_run_ends_with_the_same_weights_and_balance(data, tmp_path):
     one, two = (runner.model.state_dict() for runner in (expected, found))
     assert one.keys() == two.keys() and 'head.balance.norms' in one
     assert all(torch.equal(one[key], two[key]) for key in one)
-    assert int(one['head.balance.step']) == 4  # 6 pictures, 4 in a batch, 2 epochs
+    assert int(one['head.balance.step']) == expected.iter
 
 
 def test_both_heads_are_validated_and_the_exported_student_scores_the_same(data, tmp_path):
@@ -75,9 +75,7 @@ def test_both_heads_are_validated_and_the_exported_student_scores_the_same(data,
     student = Config.fromfile(tmp_path / 'out/student.py')
     assert 'mmpose_kd' not in (tmp_path / 'out/student.py').read_text()
     encoder = student.train_dataloader.dataset.pipeline[-2].encoder
-    assert encoder.to_dict() == HEADS[KIND]['head']['decoder'] == dict(
-        type='RegressionLabel', input_size=SIZE
-    )  # fmt: skip
+    assert encoder.to_dict() == dict(type='RegressionLabel', input_size=SIZE)
     student.update(load_from=str(tmp_path / 'out/student.pth'), work_dir=str(tmp_path / 'test'))
     student.experiment_name = uuid.uuid4().hex
     assert Runner.from_cfg(student).test()['EPE'] == metrics['EPE']
