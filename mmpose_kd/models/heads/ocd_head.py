@@ -57,6 +57,8 @@ class OCDHead(BaseHead):
             ``CrossHeatmapLoss`` for coordinates (of RLE they teach mu alone), ``CrossSimCCLoss``
             for bins. None: the first that fits.
         heatmap_weight (float): :math:`\lambda_t \ge 0`.
+        detach_feature (bool): The heatmap head learns, but f does not learn from it: of the two
+            terms only the cross loss remains, for comparison. There is nothing to balance then.
         balance (dict | bool): Settings of :class:`GradientBalance`; True: its defaults; False:
             c = 1, so that ``heatmap_weight`` is the plain factor of the heatmap loss.
         cross_weight (float): :math:`\lambda_c \ge 0`.
@@ -80,6 +82,7 @@ class OCDHead(BaseHead):
         heatmap: dict,
         cross: Optional[dict] = None,
         heatmap_weight: float = 1.0,
+        detach_feature: bool = False,
         balance: Union[dict, bool] = True,
         cross_weight: float = 1.0,
         cross_schedule: Optional[dict] = None,
@@ -96,6 +99,7 @@ class OCDHead(BaseHead):
         if unknown or 'head' not in deploy:
             raise ValueError(f'head.deploy={deploy!r}: give dict(neck=None or a config, head=...)')
         self.heatmap_weight = _checked(heatmap_weight, 'heatmap_weight')
+        self.detach_feature = detach_feature
         self.cross_weight = _checked(cross_weight, 'cross_weight')
         self.assistant_weight = _checked(assistant_weight, 'assistant_weight')
         if self.cross_weight > 0 == self.heatmap_weight:
@@ -138,7 +142,7 @@ class OCDHead(BaseHead):
         return head
 
     def _built_balance(self, settings: Union[dict, bool]) -> Optional[GradientBalance]:
-        if settings is False or self.heatmap_weight == 0:
+        if settings is False or self.heatmap_weight == 0 or self.detach_feature:
             return None
         if settings is not True and not isinstance(settings, dict):
             raise ValueError(f'head.balance={settings!r}: give True, False or a dict')
@@ -250,12 +254,15 @@ class OCDHead(BaseHead):
 
         if self.heatmap_weight > 0:
             targets = heatmap_samples(batch_data_samples)
+            features = [feats] if isinstance(feats, Tensor) else list(feats)
+            if self.detach_feature:
+                features = [f.detach() for f in features]
             with remembered(self.heatmap) as maps:
-                own = self.heatmap.loss(feats, targets, {**train_cfg, 'compute_acc': False})
+                settings = {**train_cfg, 'compute_acc': False}
+                own = self.heatmap.loss(tuple(features), targets, settings)
             heatmap_loss = _sum_of_losses(own)
             factor = heatmap_loss.new_tensor(self.heatmap_weight)
             if self.balance is not None:
-                features = [feats] if isinstance(feats, Tensor) else list(feats)
                 factor = factor * self.balance(task, heatmap_loss, features)
             losses['loss_heatmap'] = factor * heatmap_loss
             losses['heatmap_factor'] = factor.detach()

@@ -136,6 +136,18 @@ def test_the_heatmap_heads_loss_is_the_stock_one_times_its_factor():
     assert float(losses['heatmap_factor']) == 2.5 and float(losses['loss_cross']) == 0
 
 
+def test_with_a_detached_feature_the_backbone_learns_from_the_deployed_head_alone():
+    ocd = build(ocd_of('regression', detach_feature=True, cross_weight=0.0))
+    plain = build(plain_of('regression'))
+    samples = batch_of(codec_of('regression'))
+    backward(plain, samples)
+    losses = backward(ocd, samples)
+    ours = names(ocd)
+    assert all(torch.equal(ours[k].grad, p.grad) for k, p in plain.named_parameters())
+    assert all(p.grad is not None for p in ocd.head.heatmap.parameters())
+    assert float(losses['heatmap_factor']) == 1.0 and ocd.head.balance is None
+
+
 @each_kind
 @pytest.mark.parametrize('weight', [1.0, 0.5])
 def test_the_balance_makes_both_losses_pull_equally_at_the_feature(kind, weight):
