@@ -12,14 +12,13 @@ import torch.nn.functional as F
 from mmpose.registry import MODELS
 from torch import Tensor, nn
 
-from ...schedule import Schedule
-from .taps import Tap
-from .teacher import Teacher, num_keypoints
+from ...codecs import pixel_size
+from ..heads.targets import label_weights
+from .entry import Entry, checked_teachers, named_taps
+from .teacher import Teacher
 
-RESIZE = (None, 'corners', 'areas', 'origin')
 
-
-class Distillation(nn.Module):
+class Distillation(Entry):
     """An entry of ``distill``: which outputs are joined, by which loss, how strongly.
 
     Args:
@@ -27,7 +26,9 @@ class Distillation(nn.Module):
         teachers: All teachers.
         loss: Config of a loss module, ``loss(student, teacher)`` for features or
             ``loss(student, teacher, target_weight)`` for keypoints (B, K, ...). The second kind
-            is told apart by its third argument, and sees the student's keypoints only.
+            is told apart by its third argument, and sees the student's keypoints only. A
+            cross-representation loss (``same_shape = False``) compares the student's head with
+            one teacher's heatmaps.
         student: Submodule of the student whose output is taken, see :class:`Tap`; several
             names give the loss a tuple.
         teacher: The same in the teachers.
@@ -66,31 +67,27 @@ class Distillation(nn.Module):
         name: Optional[str] = None,
         key: str = 'distill[0]',
     ):
-        super().__init__()
-        if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not weight >= 0:
-            raise ValueError(f'{key}.weight={weight!r}: give a number, 0 or more')
-        if resize not in RESIZE:
-            raise ValueError(f'{key}.resize={resize!r}: choose one of {RESIZE}')
-        self.key, self.name, self.weight, self.resize = key, name, weight, resize
-        self.schedule = Schedule.build(schedule, f'{key}.schedule')
-        self.from_teachers = _checked_teachers(from_teachers, len(teachers), key)
+        super().__init__(model, student, adapter, resize, weight, schedule, name, key)
+        self.from_teachers = checked_teachers(from_teachers, len(teachers), key)
         self.teacher_weights = _checked_weights(teacher_weights, self.from_teachers, key)
-        self.student_taps = _taps(model, student, f'{key}.student')
         self.teacher_taps = {
-            n: _taps(teachers[n].model, teacher, f'{key}.teacher') for n in self.from_teachers
+            n: named_taps(teachers[n].model, teacher, f'{key}.teacher') for n in self.from_teachers
         }
-        if len(self.student_taps) != len(next(iter(self.teacher_taps.values()))):
-            raise ValueError(
-                f'{key}: student={student!r} and teacher={teacher!r} must name as many outputs'
-            )
         self.loss_module = MODELS.build(copy.deepcopy(loss))
-        self.adapter = MODELS.build(copy.deepcopy(adapter)) if adapter else None
         self.about_keypoints = _arguments(self.loss_module) > 2
-        if hasattr(self.loss_module, 'bind'):
-            self.loss_module.bind(getattr(model, 'head', None))
+        self.same_shape = getattr(self.loss_module, 'same_shape', True)
+        if self.same_shape:
+            if len(self.student_taps) != len(next(iter(self.teacher_taps.values()))):
+                raise ValueError(
+                    f'{key}: student={student!r} and teacher={teacher!r} must name as many outputs'
+                )
+            if hasattr(self.loss_module, 'bind'):
+                self.loss_module.bind(getattr(model, 'head', None))
+        else:
+            self._cross(model, teachers)
         if self.about_keypoints:
             for n in self.from_teachers:
-                self._check_keypoints(model, teachers[n])
+                self.check_keypoints(model, teachers[n])
         ignores = getattr(self.loss_module, 'use_target_weight', True) is False
         if self.teacher_weights == 'confidence' and (ignores or not self.about_keypoints):
             raise ValueError(
@@ -98,31 +95,29 @@ class Distillation(nn.Module):
                 + ('set loss.use_target_weight=True' if ignores else f'{loss["type"]} cannot')
             )
 
-    def _check_keypoints(self, student: nn.Module, teacher: Teacher) -> None:
-        own = num_keypoints(student)
-        mapped = teacher.keypoints
-        count = num_keypoints(teacher.model) if mapped is None else len(mapped)
-        if None not in (own, count) and own != count:
-            what = 'has' if mapped is None else 'names'
-            raise ValueError(
-                f'{teacher.key}{"" if mapped is None else ".keypoints"} {what} {count} keypoints, '
-                f'the student has {own}: give {teacher.key}.keypoints, for each keypoint of the '
-                "student the teacher's number of it, or -1"
-            )
-        ignores = getattr(self.loss_module, 'use_target_weight', True) is False
-        if mapped is not None and ignores and bool((mapped < 0).any()):
-            raise ValueError(
-                f'{teacher.key}.keypoints has -1, but {self.key}.loss.use_target_weight=False '
-                'would teach these keypoints all the same: set it to True'
-            )
+    def _cross(self, student: nn.Module, teachers: list[Teacher]) -> None:
+        """Tell a cross-representation loss what both sides' numbers mean."""
+        kind = type(self.loss_module).__name__
+        taps = self.teacher_taps[self.from_teachers[0]]
+        for setting, wrong, right in (
+            ('from_teachers', len(self.from_teachers) > 1, 'give one, and others their own entry'),
+            ('teacher', len(taps) > 1, "give the one with heatmaps, like 'head'"),
+            ('resize', self.resize is not None, 'leave it out'),
+        ):
+            if wrong:
+                raise ValueError(
+                    f'{self.key}.{setting}: {kind} reads the heatmaps of one teacher in their own '
+                    f'size; {right}'
+                )
+        teacher = teachers[self.from_teachers[0]]
+        codec = getattr(getattr(teacher.model, 'head', None), 'decoder', None)
+        if codec is not None:
+            pixel_size(codec, f'{teacher.key}.config: head.decoder')
+        self.loss_module.bind(getattr(student, 'head', None), codec)
 
-    def factor(self) -> float:
-        """The loss's factor at the present epoch."""
-        return self.weight * self.schedule.now()
-
-    def idle(self) -> Union[Tensor, float]:
-        """A loss of 0 that still reaches the adapter, for processes that train together."""
-        return sum((p.sum() * 0.0 for p in self.parameters() if p.requires_grad), 0.0)
+    def targets(self, data_samples: list) -> Tensor:
+        """Keypoint weights (B, K)."""
+        return label_weights(data_samples)
 
     def forward(
         self,
@@ -145,11 +140,13 @@ class Distillation(nn.Module):
         Raises:
             ValueError: The two sides' shapes do not fit.
         """
-        if self.adapter is not None:
-            student = [self.adapter(x) for x in student]
+        student = self.adapted(student)
         outputs, weights = {}, {}
         for n in self.from_teachers:
-            outputs[n] = [self._fit(s, t, teachers[n]) for s, t in zip(student, taught[n])]
+            if self.same_shape:
+                outputs[n] = [self._fit(s, t, teachers[n]) for s, t in zip(student, taught[n])]
+            else:
+                outputs[n] = [self._heatmaps(student, taught[n][0], teachers[n])]
             if self.about_keypoints:
                 weights[n] = teachers[n].knows(target_weight)
         shares = self._shares(outputs, weights)
@@ -177,6 +174,31 @@ class Distillation(nn.Module):
             )
         return output
 
+    def _heatmaps(self, student: list[Tensor], output: Tensor, teacher: Teacher) -> Tensor:
+        """A teacher's heatmaps of the student's keypoints, for a student without heatmaps."""
+        maps = teacher.pick_keypoints(output)
+        size = tuple(self.loss_module.codec.heatmap_size)[::-1]
+        if maps.ndim != 4 or maps.shape[2:] != size:
+            tap = self.teacher_taps[self.from_teachers[0]][0]
+            raise ValueError(
+                f'{self.key}.teacher={tap.name!r} of {teacher.key} has {tuple(output.shape)}: '
+                f'give its heatmaps, (B, K, {size[0]}, {size[1]})'
+            )
+        bins = self.loss_module.teaches == 'bins'
+        wanted = 'logits x and y (B, K, bins)' if bins else 'coordinates (B, K, 2 or more)'
+        hint = "('head[0]', 'head[1]')" if bins else "'head', or 'head[0]' of several outputs"
+        fits = len(student) == (2 if bins else 1) and all(
+            x.ndim == 3 and x.shape[:2] == maps.shape[:2] for x in student
+        )
+        if not fits or (not bins and student[0].shape[2] < 2):
+            names = ', '.join(tap.name for tap in self.student_taps)
+            raise ValueError(
+                f'{self.key}.student={names!r} has {[tuple(x.shape) for x in student]}, '
+                f'{teacher.key} {tuple(maps.shape)}: {type(self.loss_module).__name__} needs '
+                f'{wanted}; name them as {hint}'
+            )
+        return maps
+
     def _shares(
         self, outputs: dict[int, list[Tensor]], weights: dict[int, Tensor]
     ) -> dict[int, Union[float, Tensor]]:
@@ -203,7 +225,8 @@ def resized(maps: Tensor, size: Sequence[int], how: str) -> Tensor:
     if how != 'origin':
         return F.interpolate(maps, tuple(size), mode='bilinear', align_corners=how == 'corners')
     y, x = (
-        2 * torch.arange(new, device=maps.device, dtype=maps.dtype) * (old / new) / (old - 1) - 1
+        2 * torch.arange(new, device=maps.device, dtype=maps.dtype) * (old / new) / max(old - 1, 1)
+        - 1
         for new, old in zip(size, maps.shape[2:])
     )
     grid = torch.stack([x.expand(len(y), -1), y[:, None].expand(-1, len(x))], -1)  # (H, W, 2)
@@ -217,25 +240,6 @@ def _alone(outputs: list[Tensor]) -> Union[Tensor, tuple[Tensor, ...]]:
 
 def _arguments(loss: nn.Module) -> int:
     return len(inspect.signature(loss.forward).parameters)
-
-
-def _taps(model: nn.Module, names: Union[str, Sequence[str]], key: str) -> list[Tap]:
-    if isinstance(names, str):
-        return [Tap(model, names, key)]
-    if not isinstance(names, Sequence) or not names:
-        raise ValueError(f"{key}={names!r}: give a submodule's path, or several")
-    return [Tap(model, name, key) for name in names]
-
-
-def _checked_teachers(numbers: Sequence[int], count: int, key: str) -> tuple[int, ...]:
-    good = isinstance(numbers, Sequence) and len(numbers) > 0
-    if not good or not all(type(n) is int and 0 <= n < count for n in numbers):
-        raise ValueError(
-            f'{key}.from_teachers={numbers!r}: give numbers of the {count} teachers, from 0'
-        )
-    if len(set(numbers)) < len(numbers):
-        raise ValueError(f'{key}.from_teachers={numbers!r} names a teacher twice')
-    return tuple(numbers)
 
 
 def _checked_weights(

@@ -13,9 +13,13 @@ from torch import Tensor
 
 from ...deployed import Deployed
 from .distillation import Distillation
+from .entry import Entry
 from .model_config import model_config
 from .taps import Tap, found, listen
 from .teacher import Teacher
+from .through_teacher_head import ThroughTeacherHead
+
+ENTRIES = {kind.__name__: kind for kind in (Distillation, ThroughTeacherHead)}
 
 
 @MODELS.register_module()
@@ -36,7 +40,8 @@ class PoseDistiller(BaseModel):
         teachers (list[dict]): Arguments of :class:`Teacher`: ``config`` (as for the student),
             ``checkpoint``, and settings. The checkpoints are read in ``init_weights``.
         distill (list[dict]): Arguments of :class:`Distillation`: ``loss``, ``student``,
-            ``teacher``, and settings.
+            ``teacher``, and settings; with ``type='ThroughTeacherHead'`` those of
+            :class:`ThroughTeacherHead`.
         data_preprocessor (dict, optional): For a student whose config has none, as MMEngine's
             Runner hands it over.
         init_cfg (dict, optional): Must stay None; initialisation is the student's.
@@ -70,13 +75,7 @@ class PoseDistiller(BaseModel):
                 _build(Teacher, entry, f'model.teachers[{i}]') for i, entry in enumerate(teachers)
             )
             self.distill = torch.nn.ModuleList(
-                _build(
-                    Distillation,
-                    {'name': f'distill{i}', **entry},
-                    f'model.distill[{i}]',
-                    self.student,
-                    self.teachers,
-                )
+                self._entry({'name': f'distill{i}', **entry}, f'model.distill[{i}]')
                 for i, entry in enumerate(distill)
             )
         used = {n for entry in self.distill for n in entry.from_teachers}
@@ -89,6 +88,12 @@ class PoseDistiller(BaseModel):
         if len(set(names)) < len(names):
             raise ValueError(f'model.distill: the names {names} are not all different')
         self._register_load_state_dict_pre_hook(self._accept_student)
+
+    def _entry(self, settings: dict, key: str) -> Entry:
+        kind = settings.pop('type', 'Distillation')
+        if kind not in ENTRIES:
+            raise ValueError(f'{key}.type={kind!r}: choose one of {", ".join(ENTRIES)}')
+        return _build(ENTRIES[kind], settings, key, self.student, self.teachers)
 
     @property
     def test_cfg(self) -> dict:
@@ -149,7 +154,7 @@ class PoseDistiller(BaseModel):
         with listen(self.student, list(taps.values())) as caught:
             losses = dict(self.student(inputs, data_samples, mode='loss'))
         taught = self._teach(inputs, data_samples, active)
-        weights = _keypoint_weights(data_samples) if active else None
+        own = dict(losses)
         for entry, factor in zip(self.distill, factors):
             name = f'loss_{entry.name}'
             if name in losses:
@@ -163,11 +168,14 @@ class PoseDistiller(BaseModel):
             outputs = {
                 n: [taught[n][tap.name] for tap in taps] for n, taps in entry.teacher_taps.items()
             }
-            losses[name] = factor * entry(student, outputs, self.teachers, weights)
+            loss = entry(student, outputs, self.teachers, entry.targets(data_samples))
+            if entry.balance is not None:
+                loss = entry.balance(_sum_of_losses(own), loss, student) * loss
+            losses[name] = factor * loss
         return losses
 
     def _teach(
-        self, inputs: Tensor, data_samples: list, active: list[Distillation]
+        self, inputs: Tensor, data_samples: list, active: list[Entry]
     ) -> dict[int, dict[str, Tensor]]:
         """For each teacher what the active entries need of it; each is run at most once."""
         taught = {}
@@ -208,6 +216,6 @@ def _with_gradient(output: Tensor, tap: Tap) -> Tensor:
     return output
 
 
-def _keypoint_weights(data_samples: list) -> Tensor:
-    """Keypoint weights (B, K) of the targets."""
-    return torch.cat([sample.gt_instance_labels.keypoint_weights for sample in data_samples])
+def _sum_of_losses(losses: dict) -> Tensor:
+    """The sum of what MMEngine trains on."""
+    return sum(value.sum() for key, value in losses.items() if 'loss' in key)

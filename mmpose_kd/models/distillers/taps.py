@@ -5,9 +5,10 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import NamedTuple
+from contextlib import ExitStack, contextmanager
+from typing import Callable, NamedTuple
 
+from mmpose.models.heads.base_head import BaseHead
 from torch import Tensor, nn
 
 TAP = re.compile(r'(?P<path>[^\[\]]+)(\[(?P<index>-?\d+)\])?')
@@ -20,6 +21,7 @@ class Tap:
         model: The model.
         name: Path of a submodule, as in ``model.named_modules()``: ``'head.final_layer'``. A
             submodule with several outputs is followed by the number of one: ``'backbone[-1]'``.
+            ``'head'`` is what the head's ``forward`` returns.
         key: Name of the config key, for messages.
 
     Raises:
@@ -78,19 +80,47 @@ def listen(model: nn.Module, taps: list[Tap]) -> Iterator[dict[str, Caught]]:
     """
     caught: dict[str, Caught] = {}
 
-    def catch(tap: Tap):
-        def hook(module, inputs, output):
+    def catch(tap: Tap) -> Callable:
+        def keep(output) -> None:
             picked = tap.pick(output)
             caught[tap.name] = Caught(picked, picked._version)
 
-        return hook
+        return keep
 
-    handles = [model.get_submodule(tap.path).register_forward_hook(catch(tap)) for tap in taps]
-    try:
+    with ExitStack() as stack:
+        for tap in taps:
+            stack.enter_context(_told(model.get_submodule(tap.path), catch(tap)))
         yield caught
-    finally:
-        for handle in handles:
+
+
+@contextmanager
+def _told(module: nn.Module, tell: Callable) -> Iterator[None]:
+    """Tell what a module puts out each time it is run."""
+    if not isinstance(module, BaseHead):
+        handle = module.register_forward_hook(lambda module, inputs, output: tell(output))
+        try:
+            yield
+        finally:
             handle.remove()
+        return
+
+    # MMPose's heads call their own ``forward``, which no hook sees
+    before = vars(module).get('forward')
+    forward = module.forward
+
+    def telling(*args, **kwargs):
+        output = forward(*args, **kwargs)
+        tell(output)
+        return output
+
+    module.forward = telling
+    try:
+        yield
+    finally:
+        if before is None:
+            del module.forward
+        else:
+            module.forward = before
 
 
 def found(caught: dict[str, Caught], tap: Tap) -> Tensor:
@@ -103,8 +133,7 @@ def found(caught: dict[str, Caught], tap: Tap) -> Tensor:
     if tap.name not in caught:
         raise RuntimeError(
             f'{tap.key}={tap.name!r}: this submodule was not called in the forward pass, so there '
-            'is no output to catch (MMPose runs a head by its methods): name a layer inside, like '
-            "'head.final_layer'"
+            "is no output to catch: name another one, like 'head' or 'head.final_layer'"
         )
     output, version = caught[tap.name]
     if output._version != version:

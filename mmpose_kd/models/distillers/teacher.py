@@ -165,17 +165,36 @@ class Teacher:
         Raises:
             RuntimeError: The weights were never loaded.
         """
+        with self._own_precision(images), listen(self.model, taps) as caught:
+            self.model(images, None, mode='tensor')
+        return [found(caught, tap).detach().float() for tap in taps]
+
+    def through_head(self, feature: Tensor) -> Tensor:
+        """What the frozen head makes of a feature of another model; the gradient passes.
+
+        Args:
+            feature: (B, C, h, w), with the C that the head expects.
+
+        Returns:
+            Heatmaps (B, K, H, W) in float32.
+
+        Raises:
+            RuntimeError: The weights were never loaded.
+        """
+        with self._own_precision(feature):
+            feature = feature.to(dtype=self.dtype, memory_format=self.memory_format)
+            return self.model.head((feature,)).float()
+
+    def _own_precision(self, inputs: Tensor) -> contextlib.AbstractContextManager:
+        """In which the loaded model runs: its own also inside the student's mixed precision."""
         if not self.ready:
             raise RuntimeError(
                 f'{self.key}: its weights are not loaded; call init_weights() of the distiller '
                 'first, as the Runner does'
             )
-        # a precision of its own holds inside the student's mixed precision too
-        device = images.device.type
-        own = torch.autocast(device, enabled=False) if self.dtype else contextlib.nullcontext()
-        with own, listen(self.model, taps) as caught:
-            self.model(images, None, mode='tensor')
-        return [found(caught, tap).detach().float() for tap in taps]
+        if self.dtype is None:
+            return contextlib.nullcontext()
+        return torch.autocast(inputs.device.type, enabled=False)
 
     def images(self, inputs: Tensor, data_samples: list, preprocessor: nn.Module) -> Tensor:
         """The batch as this teacher wants to see it.

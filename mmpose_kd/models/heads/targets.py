@@ -15,8 +15,12 @@ def label_weights(samples: list[PoseDataSample]) -> Tensor:
     return torch.cat([sample.gt_instance_labels.keypoint_weights for sample in samples])
 
 
-def heatmap_samples(samples: list[PoseDataSample]) -> list[PoseDataSample]:
+def heatmap_samples(samples: list[PoseDataSample], key: str = 'OCDHead') -> list[PoseDataSample]:
     """Samples as a stock heatmap head reads them.
+
+    Args:
+        samples: From a pipeline with :class:`~mmpose_kd.codecs.CrossRepresentationLabel`.
+        key: Who needs them, for messages.
 
     Raises:
         ValueError: The pipeline's codec makes no heatmaps.
@@ -26,8 +30,8 @@ def heatmap_samples(samples: list[PoseDataSample]) -> list[PoseDataSample]:
         labels = sample.gt_instance_labels
         if HEATMAPS not in labels:
             raise ValueError(
-                'train_dataloader.dataset.pipeline: OCDHead needs GenerateTarget with '
-                'encoder=dict(type="CrossRepresentationLabel", deploy=..., heatmap=...)'
+                f'train_dataloader.dataset.pipeline: {key} needs GenerateTarget with '
+                "encoder=dict(type='CrossRepresentationLabel', deploy=..., heatmap=...)"
             )
         one = PoseDataSample(gt_fields=PixelData(heatmaps=labels[HEATMAPS][0]))
         one.gt_instance_labels = InstanceData(keypoint_weights=labels[WEIGHTS])

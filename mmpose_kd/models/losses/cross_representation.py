@@ -80,6 +80,7 @@ class CrossRepresentationLoss(nn.Module):
     """
 
     teaches = 'coordinates'  # or 'bins': what the student's head puts out
+    same_shape = False  # of the student's and the teacher's output
 
     def __init__(
         self,

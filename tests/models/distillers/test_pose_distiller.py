@@ -484,9 +484,27 @@ def test_a_teacher_for_another_image_size_is_refused():
 
 
 def test_a_submodule_that_is_not_called_is_told():
-    model = distiller(dict(student='head'))
-    with pytest.raises(RuntimeError, match=r"distill\[0\].student='head'.*not called"):
+    model = distiller(dict(student='data_preprocessor'))
+    with pytest.raises(
+        RuntimeError, match=r"distill\[0\].student='data_preprocessor'.*not called"
+    ):
         model.loss(images(), samples())
+
+
+def test_a_head_may_be_named_itself():
+    """MMPose calls its ``forward`` directly, past all hooks."""
+    losses = [
+        distiller(entry).loss(images(), samples())['loss_distill0']
+        for entry in ({}, dict(student='head', teacher='head'))
+    ]
+    assert torch.equal(*losses)
+
+
+def test_nothing_is_left_in_the_models_after_a_step():
+    model = distiller(dict(student='head', teacher='head'))
+    model.loss(images(), samples())
+    for head in (model.student.head, model.teachers[0].model.head):
+        assert 'forward' not in vars(head)
 
 
 def test_a_submodule_with_several_outputs_needs_a_number():
