@@ -17,10 +17,11 @@ from build import total
 from mmengine.config import Config
 from mmengine.dataset import Compose
 from mmengine.registry import init_default_scope
-from mmpose.registry import MODELS, TRANSFORMS
+from mmpose.registry import KEYPOINT_CODECS, MODELS, TRANSFORMS
 
 from mmpose_kd.export import _input_size, export_student
 from mmpose_kd.models.distillers.model_config import model_config
+from mmpose_kd.models.distillers.through_teacher_head import head_input_size
 
 CONFIGS = Path(__file__).parents[1] / 'configs'
 ALL = sorted(CONFIGS.rglob('*.py'))
@@ -30,6 +31,7 @@ OKDHP = [path for path in SHIPPED if path.stem.startswith('okdhp_')]
 OCD = [path for path in SHIPPED if path.stem.startswith('ocd_')]
 DISTILLERS = [path for path in SHIPPED if path not in OKDHP + OCD]
 HHD = [path for path in DISTILLERS if path.stem.startswith('hhd_')]
+TCD = [path for path in DISTILLERS if path.stem.startswith('tcd_')]
 MPII = [path for path in OKDHP if path.stem.endswith('_mpii')]
 
 
@@ -46,12 +48,15 @@ OTHER_MODEL = {
         'model.backbone.depth', 'model.backbone.init_cfg.checkpoint', 'model.head.in_channels',
     },
 }  # fmt: skip
-# OCD's students that are another model than the inherited config's, and what of them is other.
+# OCD's and TCD's students that are another model than the inherited config's, and what of them
+# is other.
+RTMPOSE_S = {
+    'backbone.deepen_factor', 'backbone.widen_factor', 'backbone.init_cfg.checkpoint',
+    'head.in_channels',
+}  # fmt: skip
 OTHER_STUDENT = {
-    'ocd_rtmpose-s_coco-wholebody': {
-        'backbone.deepen_factor', 'backbone.widen_factor', 'backbone.init_cfg.checkpoint',
-        'head.in_channels',
-    },
+    'ocd_rtmpose-s_coco-wholebody': RTMPOSE_S,
+    'tcd_rtmpose-s_coco-wholebody': RTMPOSE_S,
     'ocd_small_head_simcc_coco': {'head.deconv_out_channels'},
 }  # fmt: skip
 HOURGLASSES = [path for path in SHIPPED if 'hourglass' in path.stem]
@@ -339,15 +344,37 @@ def test_a_student_with_teachers_has_the_inherited_backbone_and_hooks(path, tmp_
     if path.stem.startswith('hhd_litehrnet30'):
         theirs30 = theirs_of_litehrnet30(theirs, tmp_path)
         stock['backbone'] = theirs30['backbone']
-    assert student['backbone'] == stock['backbone']
-    assert student['data_preprocessor'] == stock['data_preprocessor']
-    if path not in HHD:
-        assert student == stock
-    assert cfg.custom_hooks == [*theirs.custom_hooks, dict(type='TeacherMetricsHook')]
+    ours, stock = (flat(Config(one).to_dict()) for one in (student, stock))
+    other = {k for k in ours.keys() | stock.keys() if ours.get(k) != stock.get(k)}
+    if path in HHD:
+        other = {k for k in other if k.startswith(('backbone.', 'data_preprocessor.'))}
+    assert other == OTHER_STUDENT.get(path.stem, set())
+    assert cfg.custom_hooks[-1] == dict(type='TeacherMetricsHook')
+    if path in TCD:  # their targets come in all pipelines
+        kept = [hook.type for hook in cfg.custom_hooks[:-1]]
+        assert kept == [hook.type for hook in theirs.custom_hooks]
+    else:
+        assert cfg.custom_hooks[:-1] == theirs.custom_hooks
     with torch.device('meta'):
         plain = MODELS.build(student)
     ours = {k: v.shape for k, v in model.deployed().state_dict(model.state_dict()).items()}
     assert ours == {k: v.shape for k, v in plain.state_dict().items()}
+
+
+@each(TCD)
+def test_configs_of_tcd_teach_by_the_teachers_codec_in_all_pipelines(path, tmp_path):
+    cfg, model = on_meta(path)
+    task, cross = model.distill
+    head = model.teachers[0].model.head
+    assert isinstance(cfg.model.teachers[0].checkpoint, str)
+    assert task.balance is not None and head_input_size(head) == (64, 48)
+    assert cross.loss_module.codec is head.decoder
+    for ours, stock in zip(pipelines(cfg), pipelines(upstream(path, tmp_path)), strict=True):
+        assert [*ours[:-2], ours[-1]] == [*stock[:-2], stock[-1]]
+        codec = KEYPOINT_CODECS.build(ours[-2]['encoder'])
+        for name in ('input_size', 'heatmap_size', 'sigma'):
+            assert getattr(codec.heatmap, name) == getattr(head.decoder, name)
+        assert codec.heatmap.unbiased
 
 
 def theirs_of_litehrnet30(theirs, folder):
