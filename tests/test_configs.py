@@ -369,7 +369,7 @@ def test_configs_of_tcd_teach_by_the_teachers_codec_in_all_pipelines(path, tmp_p
     assert isinstance(cfg.model.teachers[0].checkpoint, str)
     assert task.balance is not None and head_input_size(head) == (64, 48)
     assert cross.loss_module.codec is head.decoder
-    for ours, stock in zip(pipelines(cfg), pipelines(upstream(path, tmp_path)), strict=True):
+    for ours, stock in zip(pipelines(cfg), pipelines(upstream(path, tmp_path))):
         assert [*ours[:-2], ours[-1]] == [*stock[:-2], stock[-1]]
         codec = KEYPOINT_CODECS.build(ours[-2]['encoder'])
         for name in ('input_size', 'heatmap_size', 'sigma'):
