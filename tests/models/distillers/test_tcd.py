@@ -530,14 +530,14 @@ def saved(path):
 def test_a_resumed_run_ends_with_the_same_weights_to_the_last_bit(data, tmp_path, trained):
     task = dict(balance=dict(interval=3))
     whole, parts = (run_of(data, tmp_path / name, trained, **task) for name in ('whole', 'parts'))
-    train(whole)
+    steps = train(whole).iter
     with pytest.raises(KeyboardInterrupt):
         train(parts, stop=True)
     train(parts, resume=True)
     one, two = (saved(tmp_path / name / 'epoch_2.pth') for name in ('whole', 'parts'))
     assert one.keys() == two.keys()
     assert [key for key in one if not torch.equal(one[key], two[key])] == []
-    assert one['distill.0.balance.step'] == 4
+    assert one['distill.0.balance.step'] == steps > 0
     assert all(k.startswith(('student.', 'distill.0.adapter.', 'distill.0.balance.')) for k in one)
 
 
