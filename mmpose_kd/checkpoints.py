@@ -1,8 +1,9 @@
-"""Read checkpoints of others safely."""
+"""Read checkpoints of others safely, write own ones whole."""
 
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from pathlib import Path
 from typing import Union
@@ -41,6 +42,18 @@ def read_checkpoint(path: Union[str, Path]) -> dict:
     if not isinstance(saved, dict):
         raise CheckpointError(f'{file} holds a {type(saved).__name__}, not a checkpoint')
     return saved
+
+
+def write_checkpoint(content: dict, path: Union[str, Path]) -> None:
+    """Write a checkpoint whole or not at all, also if the process is killed meanwhile."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    half = path.with_name(f'.{path.name}.half')
+    with open(half, 'wb') as file:
+        torch.save(content, file)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(half, path)
 
 
 def _fetch(url: str) -> Path:

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Optional
+
+import torch
+from mmpose.registry import MODELS
+from torch import nn
 
 
 @dataclass(frozen=True)
@@ -44,3 +50,45 @@ class Deployed:
             elif not key.startswith(self.drops):
                 plain[key] = value
         return plain
+
+
+def training_part(model: nn.Module) -> Optional[nn.Module]:
+    """The outermost part that exists in training only, None in a plain model."""
+    return next((m for m in model.modules() if hasattr(m, 'deployed')), None)
+
+
+def peeled(config: dict, model: nn.Module) -> Iterator[Deployed]:
+    """What is said by each part that exists in training only, from the outside in.
+
+    Applied one after the other they lead to the stock model: see :meth:`Deployed.config` and
+    :meth:`Deployed.state_dict`. Random numbers are left as they were.
+
+    Args:
+        config: Config of ``model``.
+        model: The model in training.
+    """
+    part = training_part(model)
+    while part is not None:
+        found: Deployed = part.deployed()
+        yield found
+        config = found.config(config)
+        with torch.random.fork_rng(devices=[]):
+            part = training_part(MODELS.build(copy.deepcopy(config)))
+
+
+def deployed_head(model: nn.Module) -> str:
+    """Path, in the model in training, of the head that the deployed model predicts with.
+
+    ``'head'`` in a stock model, ``'student.head'`` in a distiller. A part of a method only has to
+    say in ``deployed().rename`` where the weights of the plain model's head come from.
+
+    Args:
+        model: The model in training, without a wrapper.
+    """
+    part = training_part(model)
+    rename = {} if part is None else part.deployed().rename
+    for prefix, plain in rename.items():
+        if plain == '':  # a whole model inside, which may have parts of its own
+            return prefix + deployed_head(model.get_submodule(prefix[:-1]))
+    # a head in pieces (shared stages of an hourglass) names the piece that predicts first
+    return next((old[:-1] for old, plain in rename.items() if plain == 'head.'), 'head')

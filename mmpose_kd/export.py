@@ -21,7 +21,7 @@ from mmpose.registry import MODELS
 from mmpose.structures import PoseDataSample
 
 from .checkpoints import CheckpointError, read_checkpoint
-from .deployed import Deployed
+from .deployed import Deployed, training_part
 from .records import best_branch
 
 PACKAGE = __name__.partition('.')[0]
@@ -62,8 +62,8 @@ def export_student(
             does not have; its config imports it.
 
     Raises:
-        ExportError: The checkpoint does not fit the config, the model has no training-only
-            part, the records for ``'best'`` are missing, or the check failed.
+        ExportError: The checkpoint does not fit the config, nothing of this package trained
+            the model, the records for ``'best'`` are missing, or the check failed.
         FileNotFoundError: No such config or checkpoint.
     """
     config, checkpoint, out = Path(config), Path(checkpoint), Path(out)
@@ -86,7 +86,9 @@ def export_student(
             raise ExportError(str(error)) from error
 
     trained = _load(cfg.model, state, f'{checkpoint} does not fit {config}')
-    plain_model, plain_state, labels = _peel(cfg.model, trained, state, branch)
+    plain_model, plain_state, labels = _peel(
+        cfg.model, trained, state, branch, bool(training_hooks(cfg))
+    )
     student = plain_config(cfg, plain_model)
     meta = {'dataset_meta': _plain_data(saved.get('meta', {}).get('dataset_meta'))}
 
@@ -129,33 +131,36 @@ def _load(model: dict, state: dict, problem: str) -> BaseModel:
     return built.eval()
 
 
+def training_hooks(cfg: dict) -> list[dict]:
+    """The hooks of a run that teach the model: it may be a plain one for all that."""
+    hooks = cfg.get('custom_hooks') or []
+    return [hook for hook in hooks if getattr(_own_class(hook['type']), 'trains_student', False)]
+
+
 def _peel(
-    model: dict, trained: BaseModel, state: dict, branch: Optional[int]
+    model: dict, trained: BaseModel, state: dict, branch: Optional[int], by_hook: bool
 ) -> tuple[dict, dict, str]:
     """Take training-only parts off, from the outside in, until a stock model remains.
 
-    Sets ``trained.test_cfg`` so that the model in training predicts with what remains.
+    Sets ``trained.test_cfg`` so that the model in training predicts with what remains. With
+    ``by_hook`` there may be none to take off: what was trained is the student.
     """
     labels, branches = [], []
-    part = _training_part(trained)
+    part = training_part(trained)
     while part is not None:
         found: Deployed = part.deployed(branch)
         trained.test_cfg = {**trained.test_cfg, **found.predict_with}
         model, state = found.config(model), found.state_dict(state)
         labels.append(found.label)
         branches.append(found.branch)
-        part = _training_part(_load(model, state, f'{found.label} does not stand alone'))
-    if not labels:
+        part = training_part(_load(model, state, f'{found.label} does not stand alone'))
+    if not labels and not by_hook:
         raise ExportError(
             f'model: nothing of {PACKAGE} in it; a plain model needs no export, use its checkpoint'
         )
     if branch is not None and branches == [None] * len(branches):
         raise ExportError(f'branch {branch}: this model has no branches, leave the setting out')
-    return model, state, ', '.join(labels)
-
-
-def _training_part(model: BaseModel):
-    return next((m for m in model.modules() if hasattr(m, 'deployed')), None)
+    return model, state, ', '.join(labels) or 'the trained model'
 
 
 # ------------------------------------------------------------------------- the config

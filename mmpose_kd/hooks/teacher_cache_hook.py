@@ -7,11 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Optional
 
-import torch
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmpose.registry import HOOKS
-from torch import nn
 
 from ..models.distillers.cache import HOOK, TeacherCache
 from ..transforms.fixed_augmentations import random_states_kept
@@ -113,18 +111,8 @@ def _of_teacher(teacher) -> dict[str, str]:
         **_flat(f'{teacher.key}.config', teacher.config),
         f'{teacher.key}.view': str(teacher.view),
         f'{teacher.key}.dtype': str(teacher.dtype),
-        f'weights of {teacher.key}': _sha256_of_weights(teacher.model),
+        f'weights of {teacher.key}': teacher.digest(),
     }
-
-
-def _sha256_of_weights(model: nn.Module) -> str:
-    digest = hashlib.sha256()
-    for name, value in sorted(model.state_dict().items()):
-        value = value.detach().cpu().contiguous()
-        digest.update(f'{name} {value.dtype} {tuple(value.shape)}'.encode())
-        # as bytes: numpy has no bfloat16
-        digest.update(value.reshape(-1).view(dtype=torch.uint8).numpy())
-    return digest.hexdigest()
 
 
 def _annotations(dataset) -> dict[str, str]:

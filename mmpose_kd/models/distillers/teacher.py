@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import hashlib
 import logging
 from collections.abc import Sequence
 from typing import Optional, Union
@@ -81,6 +82,7 @@ class Teacher:
         self._cast(self.dtype)
         self.dataset_meta: dict = {}
         self.ready = False
+        self._compared: Optional[tuple[nn.Module, bool]] = None
         self.cache: Optional[TeacherCache] = None  # for the time of a run, by TeacherCacheHook
         self.keypoints = self._checked_keypoints(keypoints)
 
@@ -121,7 +123,7 @@ class Teacher:
         else:
             try:
                 saved = read_checkpoint(self.checkpoint)
-                self.model.load_state_dict(saved.get('state_dict', saved), strict=True)
+                self.take(saved.get('state_dict', saved))
             except (CheckpointError, OSError, RuntimeError) as error:
                 raise ValueError(
                     f'{self.key}.checkpoint={self.checkpoint!r} cannot be loaded into '
@@ -129,6 +131,25 @@ class Teacher:
                 ) from error
             self.dataset_meta = (saved.get('meta') or {}).get('dataset_meta') or {}
         self.ready = True
+
+    def take(self, state: dict) -> None:
+        """Take weights that are there already, in place of :meth:`load`.
+
+        Raises:
+            RuntimeError: They do not fit the model strictly.
+        """
+        self.model.load_state_dict(state, strict=True)
+        self.ready = True
+
+    def digest(self) -> str:
+        """SHA-256 of its weights: by it they are known again."""
+        sha = hashlib.sha256()
+        for name, value in sorted(self.model.state_dict().items()):
+            value = value.detach().cpu().contiguous()
+            sha.update(f'{name} {value.dtype} {tuple(value.shape)}'.encode())
+            # as bytes: numpy has no bfloat16
+            sha.update(value.reshape(-1).view(dtype=torch.uint8).numpy())
+        return sha.hexdigest()
 
     def teach(
         self, inputs: Tensor, data_samples: list, taps: list[Tap], preprocessor: nn.Module
@@ -165,9 +186,15 @@ class Teacher:
         Raises:
             RuntimeError: The weights were never loaded.
         """
-        with self._own_precision(images), listen(self.model, taps) as caught:
-            self.model(images, None, mode='tensor')
+        with listen(self.model, taps) as caught:
+            self.returned(images)
         return [found(caught, tap).detach().float() for tap in taps]
+
+    @torch.no_grad()
+    def returned(self, images: Tensor):
+        """What the forward pass of its head returns for a batch from :meth:`images`."""
+        with self._own_precision(images):
+            return self.model(images, None, mode='tensor')
 
     def through_head(self, feature: Tensor) -> Tensor:
         """What the frozen head makes of a feature of another model; the gradient passes.
@@ -221,12 +248,19 @@ class Teacher:
             self._check_crops(data_samples, field)
             view = torch.stack([sample.get(field).img for sample in data_samples])
             images = normalise(view.to(inputs.device, inputs.dtype), own)
-        elif same_input(own, preprocessor):
+        elif self._sees_the_same(preprocessor):
             images = inputs
         else:
             images = normalise(pixels(inputs, preprocessor), own)
         self._check_size(images)
         return images.to(dtype=self.dtype, memory_format=self.memory_format)
+
+    def _sees_the_same(self, preprocessor: nn.Module) -> bool:
+        """Compared once for all steps: it has to wait for the device."""
+        if self._compared is None or self._compared[0] is not preprocessor:
+            same = same_input(self.model.data_preprocessor, preprocessor)
+            self._compared = (preprocessor, same)
+        return self._compared[1]
 
     def _check_crops(self, data_samples: list, field: str) -> None:
         """Both crops must show the same: only then do places in them correspond."""

@@ -1,0 +1,436 @@
+"""DSKD: a student that is guided by its own earlier selves, on any MMPose config."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import hashlib
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Optional, Union
+
+import torch
+from mmengine.dist import broadcast
+from mmengine.hooks import CheckpointHook, Hook
+from mmengine.model import BaseModel
+from mmengine.runner import BaseLoop, IterBasedTrainLoop, Runner
+from mmpose.registry import HOOKS, MODELS
+from torch import Tensor
+
+from ..deployed import deployed_head, peeled
+from ..models.distillers.guidance import Guidance
+from ..models.distillers.guide_bank import GuideBank
+from ..models.distillers.guide_plan import MODES, GuidePlan
+from ..models.distillers.head_output import (
+    head_kind,
+    keypoint_weights,
+    read_output,
+    replaced,
+    returned_by,
+    targets,
+)
+from ..models.losses.dense_guidance import dense_guidance, keep_guides
+from ..schedule import Schedule
+from ..transforms.fixed_augmentations import random_states_kept
+from .branch_metrics_hook import unwrapped
+
+KEY = 'custom_hooks: DSKDHook'
+
+
+@HOOKS.register_module()
+class DSKDHook(Hook):
+    r"""Densely guided self-knowledge distillation.
+
+    After Wu, Zhao, Li, Tian, "Lightweight Human Pose Estimation Based on Densely Guided
+    Self-Knowledge Distillation", ICANN 2023 (https://doi.org/10.1007/978-3-031-44210-0_34).
+    Formulas and numbers of the paper could not be had: **this is our reconstruction** from its
+    abstract, which names self-distillation, dense guidance, binarised heatmaps and a
+    classification loss. Frozen copies :math:`T_1 \dots T_n` of the student guide it, all at once,
+    so that it does not inherit the errors of the last one alone. With the student's heatmaps S,
+    a guide's :math:`H_i`, its denoised form D and :math:`b_i` drawn at random, at least one 1:
+
+    .. math::
+        L = L_{task} + \alpha \frac{\sum_i b_i ||S - D(H_i)||^2_w}{\sum_i b_i}
+            + \gamma\, BCE(sigmoid(\kappa (S - 1/2)), bits)
+
+    The norm is the weighted mean of ``KeypointMSELoss``; a keypoint without a label costs nothing.
+    SimCC students are guided by the KL divergence and coordinate students by SmoothL1, by the
+    same dense rule and without binarisation and classification.
+
+    The model needs no change: the losses ``loss_dskd_kd`` and ``loss_dskd_cls`` join its own. The
+    guides are in evaluation mode without gradient, outside model, optimiser and EMA. The state is
+    saved with every checkpoint, the guides in files ``dskd_*.pth`` beside it, each a plain
+    checkpoint of the student; a resumed run goes on with the same guides and draws. The export
+    gives the plain config back. In a model of :class:`PoseDistiller` or with an
+    :class:`OKDHPHead` the part that is deployed is guided and frozen.
+
+    Args:
+        guides (str | Sequence): ``'generations'``: the run is cut into ``num_guides`` + 1
+            generations, and at the end of each but the last the student becomes a guide.
+            ``'snapshots'``: it becomes one every ``interval`` epochs, and the newest
+            ``num_guides`` are kept. A list: checkpoints of the student's architecture, or of
+            others as arguments of :class:`Teacher` (``dict(config=..., checkpoint=...)``).
+        num_guides (int, optional): n. None: 2. Not with a list.
+        interval (int | float, optional): Of ``'snapshots'``, in epochs, or in (0, 1) as a share
+            of the run. None: 0.1.
+        lengths (Sequence[float], optional): Of the generations, relative to one another. None:
+            equal.
+        redraw (bool): Begin each generation with newly drawn weights and an empty optimiser
+            state, as in born-again networks; the learning rate goes on. False: training goes on.
+        teachers (Sequence[dict]): Bigger models that guide from the start, before the student's
+            own copies: arguments of :class:`Teacher`.
+        alpha (float): Weight of the guidance loss, at least 0.
+        alpha_schedule (dict, optional): Arguments of :class:`mmpose_kd.schedule.Schedule`.
+        gamma (float, optional): Weight of the classification loss, at least 0. None: 0.001 for
+            heatmap students, 0 for others.
+        gamma_schedule (dict, optional): As ``alpha_schedule``.
+        dense (bool): False: the newest guide alone, which shows what dense guidance is good for.
+        keep_prob (float): Probability of :math:`b_i = 1`, in (0, 1]. 1: none is dropped.
+        form (str): ``'soft'``: D(H); ``'hard'``: its bits B(H); ``'raw'``: H itself.
+        threshold (float): :math:`\tau` of the bits, relative to the peak, in (0, 1].
+        floor (float): Least peak of a map that counts, above 0.
+        cls (dict, optional): Arguments of :class:`HeatmapClassificationLoss`.
+        cls_target (str): ``'ground_truth'``: its bits; ``'guides'``: the mean of the guides' bits.
+        seed (int, optional): Of the draws. None: the run's.
+        log_interval (int): Every how many iterations each guide's ``agreement``, ``kept`` (see
+            :meth:`Guidance.statistics`) and guidance ``kd`` are logged, as
+            ``dskd/<name>_guide<i>``, counted from the oldest.
+
+    Raises:
+        ValueError: A setting that cannot be used; before the training a head it does not know, a
+            run too short for the generations, a guide that does not fit or cannot be read.
+    """
+
+    # after the buffers are the same in all processes, before the logger and the checkpoint
+    priority = 55
+    trains_student = True  # so a plain model trained with it has something to export
+
+    def __init__(
+        self,
+        guides: Union[str, Sequence] = 'generations',
+        num_guides: Optional[int] = None,
+        interval: Union[None, int, float] = None,
+        lengths: Optional[Sequence[float]] = None,
+        redraw: bool = False,
+        teachers: Sequence[dict] = (),
+        alpha: float = 1.0,
+        alpha_schedule: Optional[dict] = None,
+        gamma: Optional[float] = None,
+        gamma_schedule: Optional[dict] = None,
+        dense: bool = True,
+        keep_prob: float = 0.75,
+        form: str = 'soft',
+        threshold: float = 0.5,
+        floor: float = 0.1,
+        cls: Optional[dict] = None,
+        cls_target: str = 'ground_truth',
+        seed: Optional[int] = None,
+        log_interval: int = 50,
+    ):
+        known = guides in MODES if isinstance(guides, str) else isinstance(guides, Sequence)
+        if not known or (not isinstance(guides, str) and not guides):
+            raise ValueError(f'{KEY}.guides={guides!r}: give one of {MODES}, or a list of models')
+        if not isinstance(teachers, Sequence) or not all(isinstance(t, dict) for t in teachers):
+            raise ValueError(f'{KEY}.teachers={teachers!r}: give a list of dicts')
+        given = [(entry, f'{KEY}.teachers[{i}]') for i, entry in enumerate(teachers)]
+        if not isinstance(guides, str):
+            given += [(entry, f'{KEY}.guides[{i}]') for i, entry in enumerate(guides)]
+        if redraw and guides != 'generations':
+            raise ValueError(f"{KEY}.redraw=True needs guides='generations', found {guides!r}")
+        for name, value in (('alpha', alpha), ('gamma', 0.0 if gamma is None else gamma)):
+            if isinstance(value, bool) or not 0 <= value < math.inf:
+                raise ValueError(f'{KEY}.{name}={value!r}: give a number, 0 or more')
+        if isinstance(keep_prob, bool) or not 0 < keep_prob <= 1:
+            raise ValueError(f'{KEY}.keep_prob={keep_prob!r}: give a number in (0, 1]')
+        if type(log_interval) is not int or log_interval < 1:
+            raise ValueError(f'{KEY}.log_interval={log_interval!r}: give 1 or more')
+        self.plan = GuidePlan(guides, num_guides, interval, lengths, KEY)
+        self.guidance = Guidance(form, threshold, floor, cls, cls_target, KEY)
+        self.alpha, self.gamma = alpha, gamma
+        self.alpha_schedule = Schedule.build(alpha_schedule, f'{KEY}.alpha_schedule')
+        self.gamma_schedule = Schedule.build(gamma_schedule, f'{KEY}.gamma_schedule')
+        self.given, self.redraw, self.dense = given, redraw, dense
+        self.keep_prob, self.seed, self.log_interval = keep_prob, seed, log_interval
+
+        self._loop_guard, self._on_model = contextlib.ExitStack(), contextlib.ExitStack()
+        self._saved: Optional[dict] = None  # of the checkpoint that the run goes on from
+        self._references: dict[str, list[str]] = {}
+        self._watch = False
+        self._watched: dict[str, Tensor] = {}
+
+    # ------------------------------------------------------------------ begin and end
+
+    def before_run(self, runner: Runner) -> None:
+        """See to it that nothing stays on the model, however the training ends."""
+        loop = runner._train_loop  # not built yet if the run is a test
+        if not isinstance(loop, BaseLoop):
+            return
+        run = loop.run
+
+        def guarded():
+            try:
+                return run()
+            finally:
+                self._on_model.close()
+                self._loop_guard.close()
+
+        self._loop_guard.enter_context(replaced(loop, 'run', guarded))
+
+    def after_run(self, runner: Runner) -> None:
+        """Also after a test, which begins with ``before_run`` as well."""
+        self._loop_guard.close()
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Take the state of the run that goes on; its guides are read when the model is known."""
+        if runner._resume:
+            self._saved = checkpoint.get('dskd') or {}
+
+    def before_train(self, runner: Runner) -> None:
+        """Look at the model, gather the guides."""
+        model = unwrapped(runner)
+        self._config = _model_config(runner)
+        with random_states_kept():
+            self._parts = list(peeled(self._config, model))
+            plain = self._config
+            for part in self._parts:
+                plain = part.config(plain)
+            self._head = model.get_submodule(_checked_head(model))
+            self._kind = head_kind(self._head, KEY)
+            if self.gamma and self._kind != 'heatmap':
+                raise ValueError(
+                    f'{KEY}.gamma={self.gamma!r}: classification is of heatmaps, the student puts '
+                    f'out {self._kind}; leave it out'
+                )
+            if self.gamma is None:
+                self.gamma = 0.001 if self._kind == 'heatmap' else 0.0
+            self.distils = self.alpha > 0 or self.gamma > 0
+            self._by_epoch = not isinstance(runner.train_loop, IterBasedTrainLoop)
+            self._length = runner.max_epochs if self._by_epoch else runner.max_iters
+            self._due = self.plan.steps(self._length) if self.distils else []
+            self.bank = GuideBank(plain, self._kind, self.plan.num_guides, KEY)
+            for i, (entry, key) in enumerate(self.given if self.distils else []):
+                self.bank.give(i, entry, self._head, key)
+            self._start_draws(runner)
+            if self._saved is not None and self.distils:
+                self._resume(runner, self._saved)
+        self.bank.to(next(model.parameters()).device)
+
+    def _start_draws(self, runner: Runner) -> None:
+        seed = torch.tensor(runner.seed if self.seed is None else self.seed)
+        broadcast(seed)  # processes may have seeds of their own
+        self._draws = torch.Generator().manual_seed(int(seed))
+        self._redraw_seed = int(seed)
+
+    def after_train(self, runner: Runner) -> None:
+        """Nothing of it stays on the model."""
+        self._on_model.close()
+
+    # ------------------------------------------------------------------ a training step
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        """Begin a generation anew, if that is wanted."""
+        if self._by_epoch:
+            self._begin_generation(runner, runner.epoch)
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch=None) -> None:
+        """Put the guidance around the model's loss, for this iteration."""
+        if not self._by_epoch:
+            self._begin_generation(runner, runner.iter)
+        self._watch = self.every_n_train_iters(runner, self.log_interval)
+        self._on_model.close()
+        model = unwrapped(runner)
+        plain_loss = model.loss
+
+        def guided_loss(inputs: Tensor, data_samples: list) -> dict:
+            with returned_by(self._head) as caught:
+                losses = plain_loss(inputs, data_samples)
+            student = read_output(self._kind, caught[-1])
+            return {**losses, **self._losses(model, inputs, data_samples, student)}
+
+        self._on_model.enter_context(replaced(model, 'loss', guided_loss))
+
+    def _losses(
+        self, model: BaseModel, inputs: Tensor, data_samples: list, student: list[Tensor]
+    ) -> dict[str, Tensor]:
+        """Both losses with their weights; 0 for one that is switched off."""
+        alpha = self.alpha * self.alpha_schedule.now()
+        gamma = self.gamma * self.gamma_schedule.now()
+        losses = dict.fromkeys(('loss_dskd_kd', 'loss_dskd_cls'), inputs.new_zeros(()))
+        if not alpha and not gamma:
+            return losses
+        guided = alpha > 0 or self.guidance.cls_target == 'guides'
+        guides = self._kept_guides() if guided and len(self.bank) else []
+        weight = keypoint_weights(data_samples)
+        preprocessor = model.data_preprocessor
+        # constants: a guide's output has no gradient
+        taught = [self.bank.outputs(g, inputs, data_samples, preprocessor) for g in guides]
+        each = []
+        if alpha and guides:
+            beta = getattr(getattr(self._head, 'loss_module', None), 'beta', 1.0)
+            each = self.guidance.each(self._kind, student, taught, weight, beta)
+            losses['loss_dskd_kd'] = alpha * dense_guidance(each)
+        if gamma or self._watch:
+            truth = targets(self._kind, data_samples)
+        if gamma:
+            cls = self.guidance.classification(student[0], taught, truth[0], weight)
+            losses['loss_dskd_cls'] = gamma * cls
+        if self._watch and guides:
+            found = self.guidance.statistics(self._kind, taught, truth, weight)
+            for one, loss in zip(found, each):
+                one['kd'] = loss.detach()
+            numbers = [self.bank.guides.index(guide) for guide in guides]
+            self._watched = {
+                f'dskd/{name}_guide{number}': value
+                for number, one in zip(numbers, found)
+                for name, value in one.items()
+            }
+        return losses
+
+    def _kept_guides(self) -> list:
+        """Those that teach in this step, the same ones in every process."""
+        if not self.dense:
+            return self.bank.guides[-1:]
+        kept = keep_guides(len(self.bank), self.keep_prob, self._draws)
+        return [guide for guide, keep in zip(self.bank.guides, kept) if keep]
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch=None, outputs=None
+    ) -> None:
+        """Take the guidance off, log, and freeze the student in a run of iterations."""
+        self._on_model.close()
+        for name, value in self._watched.items():
+            runner.message_hub.update_scalar(f'train/{name}', float(value))
+        self._watched = {}
+        if not self._by_epoch:
+            self._freeze_if_due(runner, runner.iter + 1)
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        """Freeze the student."""
+        if self._by_epoch:
+            self._freeze_if_due(runner, runner.epoch + 1)
+
+    # ------------------------------------------------------------------ the guides
+
+    def _freeze_if_due(self, runner: Runner, done: int) -> None:
+        if done in self._due:
+            self.freeze(runner, f'{"epoch" if self._by_epoch else "iter"}_{done}')
+
+    def freeze(self, runner: Runner, name: str) -> None:
+        """Make a guide of the student as it is now.
+
+        Args:
+            runner: The run.
+            name: The guide's.
+        """
+        model = unwrapped(runner)
+        state = model.state_dict()
+        for part in self._parts:
+            state = part.state_dict(state)
+        with random_states_kept():
+            self.bank.freeze(name, state)
+        self.bank.to(next(model.parameters()).device)
+        runner.logger.info(f'DSKD: {name} is a guide now, of {len(self.bank)}')
+
+    def _begin_generation(self, runner: Runner, done: int) -> None:
+        """New weights, the same in every process and in a run that is resumed here."""
+        if not self.redraw or done not in self._due:
+            return
+        model = unwrapped(runner)
+        seed = hashlib.sha256(f'{self._redraw_seed} {done}'.encode()).hexdigest()
+        with random_states_kept(seed):
+            fresh = MODELS.build(copy.deepcopy(self._config))
+            fresh.init_weights()
+        model.load_state_dict(fresh.state_dict())
+        wrapper = runner.optim_wrapper
+        wrappers = wrapper.values() if hasattr(wrapper, 'optim_wrappers') else [wrapper]
+        for one in wrappers:
+            one.zero_grad()
+            one.optimizer.state.clear()
+
+    # ------------------------------------------------------------------ the state
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Add the state; the guides go into files of their own, before the checkpoint is there."""
+        if not getattr(self, 'distils', False):
+            return
+        folder, template, by_epoch = _checkpoints(runner)
+        guides = self.bank.write(folder)
+        meta = checkpoint['meta']
+        step = str(meta['epoch' if by_epoch else 'iter'])
+        done = meta['epoch' if self._by_epoch else 'iter']
+        self._references[step] = [guide['file'] for guide in guides if guide['file']]
+        self._remove_unneeded(folder, template, step)
+        checkpoint['dskd'] = dict(
+            guides=guides,
+            guides_from=self.plan.mode or 'given',
+            generation=sum(due <= done for due in self._due),
+            draws=self._draws.get_state(),
+            redraw_seed=self._redraw_seed,
+            references=copy.deepcopy(self._references),
+            folder=str(folder),
+        )
+
+    def _remove_unneeded(self, folder: Path, template: str, step: str) -> None:
+        """Remove guides that no checkpoint refers to any more."""
+        names = [p.name for p in folder.glob('*') if not p.name.startswith('dskd_')]
+        for old in set(self._references) - {step}:
+            if not any(name.endswith(template.format(old)) for name in names):
+                for file in self._references.pop(old):
+                    if not any(file in files for files in self._references.values()):
+                        (folder / file).unlink(missing_ok=True)
+
+    def _resume(self, runner: Runner, saved: dict) -> None:
+        if not saved:
+            runner.logger.warning(
+                f'{KEY}: the checkpoint was written without it; it begins with no guides of the '
+                'student'
+            )
+            return
+        mode = self.plan.mode or 'given'
+        if saved['guides_from'] != mode:
+            raise ValueError(
+                f'{KEY}.guides: the run that is resumed had {saved["guides_from"]!r}, the config '
+                f'asks for {mode!r}; give the same, or begin a new run (resume=False)'
+            )
+        beside = [Path(runner._load_from).parent] if runner._load_from else []
+        folders = [*beside, Path(runner.work_dir), Path(saved['folder'])]
+
+        def find(file: str) -> Path:
+            return next((f / file for f in folders if (f / file).is_file()), folders[0] / file)
+
+        self.bank.read(saved['guides'], find)
+        self._draws.set_state(saved['draws'].cpu())
+        self._redraw_seed = saved['redraw_seed']
+        self._references = saved['references']
+
+
+def _model_config(runner: Runner) -> dict:
+    """The config of the model in training, with the data preprocessor that the Runner gave it."""
+    config = runner.cfg.get('model')
+    if not isinstance(config, dict) or 'type' not in config:
+        raise ValueError(
+            f'{KEY} needs the config of the model to make copies of it; build the runner from a '
+            'config'
+        )
+    config = copy.deepcopy(dict(config))
+    if runner.cfg.get('data_preprocessor') is not None:
+        config.setdefault('data_preprocessor', copy.deepcopy(runner.cfg.data_preprocessor))
+    return config
+
+
+def _checked_head(model: BaseModel) -> str:
+    path = deployed_head(model)
+    if path not in dict(model.named_modules()):
+        raise ValueError(f'{KEY}: model.type={type(model).__name__} has no {path} to guide')
+    return path
+
+
+def _checkpoints(runner: Runner) -> tuple[Path, str, bool]:
+    """Folder of the checkpoints, what their names end with, whether they count epochs."""
+    hook = next((h for h in runner.hooks if isinstance(h, CheckpointHook)), None)
+    folder = getattr(hook, 'out_dir', None) or runner.work_dir
+    if '://' in str(folder):  # a server: the guides stay here
+        folder = runner.work_dir
+    template = getattr(hook, 'filename_tmpl', 'epoch_{}.pth')
+    return Path(folder), template, getattr(hook, 'by_epoch', True)

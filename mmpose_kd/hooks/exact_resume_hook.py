@@ -1,0 +1,106 @@
+"""A run that is resumed goes on exactly as it would have: the same order, pictures and draws."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+from mmengine.dist import get_rank
+from mmengine.hooks import Hook
+from mmengine.runner import IterBasedTrainLoop, Runner
+from mmpose.registry import HOOKS
+
+from ..transforms.fixed_augmentations import random_states_kept
+
+
+@HOOKS.register_module()
+class ExactResumeHook(Hook):
+    """Let every random number of an epoch depend on the run's seed and the epoch alone.
+
+    MMEngine's checkpoints hold no random state: after a resume augmentations, dropout and the
+    like are others than they would have been. With this hook all generators are seeded anew at
+    the start of an epoch, and each sample's augmentation draws from the run's seed, the epoch
+    and the sample's number, whichever worker loads it. So a run that is resumed from the
+    checkpoint of an epoch gives the same losses as one that was never stopped, to the last bit
+    where the arithmetic is (on the CPU).
+
+    The pipeline's steps must draw from ``random``, ``numpy.random`` or torch, as MMPose's do.
+
+    Raises:
+        ValueError: Before the training: ``randomness.seed`` is not set, or the run counts
+            iterations instead of epochs.
+    """
+
+    priority = 'VERY_LOW'  # after hooks that switch the pipeline
+
+    def before_train(self, runner: Runner) -> None:
+        """Look at the settings."""
+        if isinstance(runner.train_loop, IterBasedTrainLoop):
+            raise ValueError(
+                'custom_hooks: ExactResumeHook needs train_cfg.by_epoch=True: a run of iterations '
+                'begins its data anew when it is resumed'
+            )
+        if (runner.cfg.get('randomness') or {}).get('seed') is None:
+            raise ValueError(
+                'custom_hooks: ExactResumeHook needs randomness=dict(seed=...): without it the '
+                'order of the data is another one after a resume'
+            )
+        self.seed = runner.cfg.randomness.seed
+        self.epoch = torch.zeros(
+            (), dtype=torch.int64
+        ).share_memory_()  # workers that stay read it
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        """Seed the generators; tell the samples the epoch."""
+        self.epoch.fill_(runner.epoch)
+        for dataset in _datasets(runner.train_dataloader.dataset):
+            pipeline = getattr(dataset, 'pipeline', None)
+            if pipeline is not None and not isinstance(pipeline, SeededPipeline):
+                dataset.pipeline = SeededPipeline(pipeline, self.seed, self.epoch)
+        number = int(_digest(self.seed, runner.epoch, 'rank', get_rank())[:16], 16)
+        random.seed(number)
+        np.random.seed(number % 2**32)
+        torch.manual_seed(number % 2**63)
+
+    def after_train(self, runner: Runner) -> None:
+        """Take the seeds off the data set."""
+        for dataset in _datasets(runner.train_dataloader.dataset):
+            if isinstance(getattr(dataset, 'pipeline', None), SeededPipeline):
+                dataset.pipeline = dataset.pipeline.pipeline
+
+
+class SeededPipeline:
+    """A pipeline whose random numbers depend on seed, epoch and sample.
+
+    Args:
+        pipeline: The data set's; its own attributes can be reached here too.
+        seed: The run's.
+        epoch: A number in memory that processes share.
+    """
+
+    def __init__(self, pipeline: Callable, seed: int, epoch: torch.Tensor):
+        self.pipeline, self.seed, self.epoch = pipeline, seed, epoch
+
+    def __getattr__(self, name: str):
+        if name == 'pipeline' or name.startswith('__'):  # asked for while being unpickled
+            raise AttributeError(name)
+        return getattr(self.pipeline, name)
+
+    def __call__(self, sample: dict):
+        with random_states_kept(_digest(self.seed, int(self.epoch), sample.get('sample_idx'))):
+            return self.pipeline(sample)
+
+
+def _digest(*parts) -> str:
+    return hashlib.sha256(' '.join(map(str, parts)).encode()).hexdigest()
+
+
+def _datasets(dataset) -> Iterator:
+    """A data set and those that it is made of."""
+    yield dataset
+    for inner in [*getattr(dataset, 'datasets', ()), getattr(dataset, 'dataset', None)]:
+        if inner is not None:
+            yield from _datasets(inner)

@@ -1,0 +1,128 @@
+"""What a student learns from its guides in one step: DSKD's two losses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Optional
+
+import torch
+from torch import Tensor
+
+from ..losses.binarize import FORMS, binarize, checked_thresholds, guide_maps, peak_bits
+from ..losses.dense_guidance import coordinate_smooth_l1, weighted_mse
+from ..losses.heatmap_classification import HeatmapClassificationLoss
+from ..losses.simcc_kl import simcc_kl
+from .head_output import positions
+
+TARGETS = ('ground_truth', 'guides')
+NEAR = 0.05  # of the map's width and height
+
+
+class Guidance:
+    """The losses between a student's output and its guides', without their weights.
+
+    Args:
+        form: Of a guide's heatmaps, see :func:`guide_maps`.
+        threshold, floor: See :func:`binarize`.
+        cls: Arguments of :class:`HeatmapClassificationLoss`.
+        cls_target: ``'ground_truth'``: bits of the ground truth; ``'guides'``: the mean of the
+            guides' bits.
+        key: Name of the config key, for messages.
+
+    Raises:
+        ValueError: A setting that cannot be used.
+    """
+
+    def __init__(
+        self,
+        form: str = 'soft',
+        threshold: float = 0.5,
+        floor: float = 0.1,
+        cls: Optional[dict] = None,
+        cls_target: str = 'ground_truth',
+        key: str = 'DSKDHook',
+    ):
+        if form not in FORMS:
+            raise ValueError(f'{key}.form={form!r}: choose one of {FORMS}')
+        if cls_target not in TARGETS:
+            raise ValueError(f'{key}.cls_target={cls_target!r}: choose one of {TARGETS}')
+        checked_thresholds(threshold, floor, key)
+        self.form, self.threshold, self.floor = form, threshold, floor
+        self.cls_target = cls_target
+        try:
+            self.cls_loss = HeatmapClassificationLoss(**(cls or {}), key=f'{key}.cls')
+        except TypeError as error:
+            raise ValueError(f'{key}.cls={cls!r}: {error}') from error
+
+    def each(
+        self,
+        kind: str,
+        student: Sequence[Tensor],
+        guides: Sequence[Sequence[Tensor]],
+        weight: Tensor,
+        beta: float = 1.0,
+    ) -> list[Tensor]:
+        """The guidance loss of each guide, a scalar.
+
+        Args:
+            kind: See :func:`head_kind`.
+            student: Its output, see :func:`read_output`.
+            guides: The same of each guide; constants.
+            weight: Keypoint weights (B, K), 0 where there is no label.
+            beta: Of SimCC: both logits are multiplied by it.
+        """
+        if kind == 'simcc':
+            return [simcc_kl(tuple(student), tuple(guide), weight, beta) for guide in guides]
+        if kind == 'coordinates':
+            return [coordinate_smooth_l1(student[0], guide[0], weight) for guide in guides]
+        maps = [guide_maps(g[0], self.form, self.threshold, self.floor) for g in guides]
+        return [weighted_mse(student[0], one, weight) for one in maps]
+
+    def classification(
+        self,
+        student: Tensor,
+        guides: Sequence[Sequence[Tensor]],
+        ground_truth: Tensor,
+        weight: Tensor,
+    ) -> Tensor:
+        """The classification loss of a student's heatmaps (B, K, H, W), a scalar.
+
+        It is 0 where the target bits come from guides and there are none.
+        """
+        maps = [ground_truth] if self.cls_target == 'ground_truth' else [g[0] for g in guides]
+        if not maps:
+            return student.new_zeros((), dtype=torch.float32)
+        return self.cls_loss(student, sum(self.bits(one) for one in maps) / len(maps), weight)
+
+    def bits(self, maps: Tensor) -> Tensor:
+        """Target bits of heatmaps: pixels about the peak, or the peak alone for a softmax."""
+        maps = maps.float()
+        if self.cls_loss.form == 'softmax':
+            return peak_bits(maps, self.floor)
+        return binarize(maps, self.threshold, self.floor)
+
+    @torch.no_grad()
+    def statistics(
+        self,
+        kind: str,
+        guides: Sequence[Sequence[Tensor]],
+        ground_truth: Sequence[Tensor],
+        weight: Tensor,
+    ) -> list[dict[str, Tensor]]:
+        """For each guide ``agreement`` and, of heatmaps, ``kept``; scalars on the device.
+
+        ``agreement``: share of the labelled keypoints that it puts within 5 % of the map's (or
+        picture's) width and height of the ground truth. ``kept``: share of the pixels that
+        :func:`denoise` keeps, 0.007 for a Gaussian of sigma 2 on 64 x 48.
+        """
+        truth = positions(kind, ground_truth)
+        labelled = (weight > 0).to(torch.float32)
+        found = []
+        for guide in guides:
+            near = (positions(kind, guide) - truth).abs().amax(-1) <= NEAR  # (B, K)
+            share = (near * labelled).sum() / labelled.sum().clamp(min=1.0)
+            one = {'agreement': share}
+            if kind == 'heatmap':
+                one['kept'] = binarize(guide[0], self.threshold, self.floor).mean()
+            found.append(one)
+        return found
