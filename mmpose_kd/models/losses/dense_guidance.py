@@ -54,7 +54,10 @@ def weighted_mse(student: Tensor, guide: Tensor, weight: Optional[Tensor] = None
 def coordinate_smooth_l1(
     student: Tensor, guide: Tensor, weight: Optional[Tensor] = None
 ) -> Tensor:
-    """SmoothL1 of coordinates, as MMPose's ``SmoothL1Loss(use_target_weight=True)`` computes it.
+    """SmoothL1 of coordinates, times the keypoint's weight.
+
+    For weights of 0 and 1 the same as MMPose's ``SmoothL1Loss(use_target_weight=True)``, which
+    multiplies both coordinates by the weight instead.
 
     Args:
         student: Coordinates (B, K, 2), in shares of the picture's width and height.
