@@ -19,8 +19,13 @@ from mmengine.dataset import Compose
 from mmengine.registry import init_default_scope
 from mmpose.registry import KEYPOINT_CODECS, MODELS, TRANSFORMS
 
+from mmpose_kd.deployed import deployed_head
 from mmpose_kd.export import _input_size, export_student
+from mmpose_kd.hooks import DSKDHook
+from mmpose_kd.models.distillers.guide_bank import check_fit
+from mmpose_kd.models.distillers.head_output import head_kind
 from mmpose_kd.models.distillers.model_config import model_config
+from mmpose_kd.models.distillers.teacher import Teacher
 from mmpose_kd.models.distillers.through_teacher_head import head_input_size
 
 CONFIGS = Path(__file__).parents[1] / 'configs'
@@ -29,7 +34,8 @@ ALL = sorted(CONFIGS.rglob('*.py'))
 SHIPPED = [path for path in ALL if path.parent == CONFIGS]
 OKDHP = [path for path in SHIPPED if path.stem.startswith('okdhp_')]
 OCD = [path for path in SHIPPED if path.stem.startswith('ocd_')]
-DISTILLERS = [path for path in SHIPPED if path not in OKDHP + OCD]
+DSKD = [path for path in SHIPPED if path.stem.startswith('dskd_')]
+DISTILLERS = [path for path in SHIPPED if path not in OKDHP + OCD + DSKD]
 HHD = [path for path in DISTILLERS if path.stem.startswith('hhd_')]
 TCD = [path for path in DISTILLERS if path.stem.startswith('tcd_')]
 MPII = [path for path in OKDHP if path.stem.endswith('_mpii')]
@@ -214,6 +220,8 @@ def test_config_trains_a_step_and_exports(path, tmp_path):
         allowed |= {'optim_wrapper'}
     elif path.stem == 'ocd_deeppose_res50_coco-wholebody':  # MMPose has the heatmap model only
         allowed |= {'codec', 'train_dataloader'}
+    elif path in DSKD:  # weights that it starts from, which the tests leave out
+        assert student['model'] == offline(theirs['model'])
     assert changed <= allowed
     assert set(student) == set(theirs)
 
@@ -224,7 +232,7 @@ def test_config_trains_a_step_and_exports_at_full_size(path, tmp_path):
     train_a_step_and_export(load(path), tmp_path)
 
 
-@each([path for path in ALL if path not in DISTILLERS + OCD])
+@each([path for path in ALL if path not in DISTILLERS + OCD + DSKD])
 def test_every_branch_leaves_exactly_the_weights_of_its_stock_model(path):
     """At full size, but on meta tensors: names and shapes, no values."""
     cfg, model = on_meta(path)
@@ -383,6 +391,28 @@ def theirs_of_litehrnet30(theirs, folder):
     name = f'topdown_heatmap/{data}/td-hm_litehrnet-30_8xb64-210e_{data}-{size}.py'
     (folder / 'thirty.py').write_text(f"_base_ = ['mmpose::body_2d_keypoint/{name}']\n")
     return Config.fromfile(folder / 'thirty.py').to_dict()['model']
+
+
+@each(DSKD)
+def test_a_self_distilled_student_is_the_inherited_model_and_its_hook_knows_it(path, tmp_path):
+    """At full size: nothing but the hook is added."""
+    cfg, model = on_meta(path)
+    theirs = upstream(path, tmp_path)
+    ours, stock = cfg.to_dict(), theirs.to_dict()
+    assert {key for key in ours if ours[key] != stock.get(key)} == {
+        'custom_imports', 'custom_hooks',
+    }  # fmt: skip
+    *inherited, hook = cfg.custom_hooks
+    assert inherited == theirs.custom_hooks
+    settings = dict(hook)
+    assert settings.pop('type') == 'DSKDHook'
+    built = DSKDHook(**settings)
+    assert head_kind(model.get_submodule(deployed_head(model)), 'x') == 'heatmap'
+    epochs = cfg.train_cfg.max_epochs
+    assert built.plan.steps(epochs) == [epochs // 3, 2 * epochs // 3]
+    for entry in hook.get('teachers', []):
+        with torch.device('meta'):
+            check_fit(Teacher(**{**entry, 'checkpoint': None}), 'heatmap', model.head)
 
 
 @each(HHD)

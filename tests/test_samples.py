@@ -25,7 +25,8 @@ from mmpose_kd.export import export_student
 SAMPLES = os.environ.get('MMPOSE_KD_SAMPLES')
 CONFIGS = sorted((Path(__file__).parents[1] / 'configs').glob('*.py'))
 ONLINE = [path for path in CONFIGS if path.stem.startswith('okdhp_')]
-TAUGHT = [path for path in CONFIGS if path not in ONLINE]
+SELF = [path for path in CONFIGS if path.stem.startswith('dskd_')]
+TAUGHT = [path for path in CONFIGS if path not in ONLINE + SELF]
 
 pytestmark = [
     pytest.mark.slow,
@@ -218,6 +219,38 @@ def test_config_with_a_teacher_trains_resumes_tests_and_exports(config, folder, 
     assert sum(f'teacher {metric}' in log for log in logs) == 1
     last = torch.load(folder / 'work/epoch_2.pth', weights_only=True)
     assert all(key.startswith(('student.', 'distill.')) for key in last['state_dict'])
+
+    run = folder / 'work' / config.name
+    monkeypatch.chdir(folder)
+    trained = tested(run, 'work/epoch_2.pth', config.stem)
+    export_student(run, 'work/epoch_2.pth', 'student')
+    student = plain_metrics(folder, 'student')
+    ours = {key: trained[key] for key in student if not key.endswith('time')}
+    assert metric in ours
+    assert ours == {key: pytest.approx(student[key], rel=1e-9, nan_ok=True) for key in ours}
+
+
+@pytest.mark.parametrize('config', SELF, ids=lambda p: p.stem)
+def test_config_with_its_own_guides_trains_resumes_tests_and_exports(config, folder, monkeypatch):
+    lay_out(config, folder)
+    cfg = Config.fromfile(config)
+    number = len(cfg.custom_hooks) - 1
+    options = ['model.backbone.init_cfg=None', f'custom_hooks.{number}.num_guides=1']
+    if 'teachers' in cfg.custom_hooks[number]:
+        options.append(f'custom_hooks.{number}.teachers.0.checkpoint=None')
+    train = ['mim', 'train', 'mmpose', config]
+    options = ['--work-dir', 'work', '--cfg-options', *RUN, *options, 'train_cfg.max_epochs=2']
+    call(*train, *options, cwd=folder)
+    (folder / 'work/last_checkpoint').write_text(str(folder / 'work/epoch_1.pth'))
+    call(*train, '--resume', *options, cwd=folder)
+
+    metric = cfg.default_hooks.checkpoint.save_best
+    steps = [record for record in scalars(folder / 'work') if 'loss' in record]
+    assert [step['epoch'] for step in steps] == [1, 2, 2]
+    assert {'loss_dskd_kd', 'loss_dskd_cls'} <= set(steps[-1])
+    assert all(np.isfinite(step['loss']) for step in steps)
+    last = torch.load(folder / 'work/epoch_2.pth', weights_only=True)
+    assert [g['file'] for g in last['dskd']['guides']][-1] == 'dskd_epoch_1.pth'
 
     run = folder / 'work' / config.name
     monkeypatch.chdir(folder)

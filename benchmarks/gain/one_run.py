@@ -25,7 +25,7 @@ from mmengine.runner import Runner
 from mmpose.registry import MODELS
 
 import mmpose_kd
-from mmpose_kd.export import export_student, plain_config
+from mmpose_kd.export import export_student, plain_config, training_hooks
 
 from .fair import SeedEpoch, fair
 from .files import read_json, write_json, write_whole
@@ -138,7 +138,7 @@ def write_student(folder: Path, checkpoint: Path) -> Path:
     cfg = Config.fromfile(folder / 'config.py')
     init_default_scope(cfg.get('default_scope', 'mmpose'))
     student = folder / 'student'
-    if training_part(MODELS.build(cfg.model)) is not None:
+    if training_hooks(cfg) or training_part(MODELS.build(cfg.model)) is not None:
         export_student(folder / 'config.py', checkpoint, student)
         return student
     state = torch.load(checkpoint, map_location='cpu', weights_only=True)['state_dict']
@@ -187,6 +187,8 @@ def finish(folder: Path, checkpoint: Path) -> None:
     for path in folder.glob('work/epoch_*.pth'):
         if path != checkpoint:
             path.unlink()
+    for path in folder.glob('work/dskd_*.pth'):  # guides, of use to a resumed run only
+        path.unlink()
     (folder / 'init.pth').unlink(missing_ok=True)
     write_json(folder / 'result.json', result)
 

@@ -11,6 +11,7 @@ from typing import Optional
 import torch
 
 from .distiller import distiller_table
+from .dskd import dskd_table
 from .fau import fau_table
 from .grouped import grouped_table
 from .hhd import hhd_table
@@ -32,6 +33,7 @@ TABLES = {
     'grouped': grouped_table,
     'hhd': hhd_table,
     'distiller': distiller_table,
+    'dskd': dskd_table,
 }
 
 

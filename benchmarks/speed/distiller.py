@@ -89,7 +89,7 @@ def batch_of(cfg: Config, batch: int, device: str) -> tuple[Tensor, list]:
     rng = np.random.default_rng(0)
     pipeline = cfg.train_dataloader.dataset.pipeline
     width, height = next(step.input_size for step in pipeline if step.type == 'TopdownAffine')
-    head = cfg.model.student.head
+    head = cfg.model.get('student', cfg.model).head
     k = head.get('num_joints', head.get('out_channels'))
     steps = Compose([TRANSFORMS.build(step) for step in pipeline[-2:]])
     samples = []

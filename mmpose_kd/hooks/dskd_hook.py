@@ -156,7 +156,7 @@ class DSKDHook(Hook):
         self._loop_guard, self._on_model = contextlib.ExitStack(), contextlib.ExitStack()
         self._saved: Optional[dict] = None  # of the checkpoint that the run goes on from
         self._references: dict[str, list[str]] = {}
-        self._watch = False
+        self._watch, self._by_epoch = False, True
         self._watched: dict[str, Tensor] = {}
 
     # ------------------------------------------------------------------ begin and end
@@ -188,6 +188,18 @@ class DSKDHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Look at the model, gather the guides."""
+        self._by_epoch = not isinstance(runner.train_loop, IterBasedTrainLoop)
+        self.start(runner, runner.max_epochs if self._by_epoch else runner.max_iters)
+        if self._saved is not None and self.distils:
+            with random_states_kept():
+                self._resume(runner, self._saved)
+            self.bank.to(next(unwrapped(runner).parameters()).device)
+
+    def start(self, runner: Runner, length: int) -> None:
+        """Get ready for a run of ``length`` epochs (or iterations), with the given guides.
+
+        Random numbers are left as they were.
+        """
         model = unwrapped(runner)
         self._config = _model_config(runner)
         with random_states_kept():
@@ -205,15 +217,11 @@ class DSKDHook(Hook):
             if self.gamma is None:
                 self.gamma = 0.001 if self._kind == 'heatmap' else 0.0
             self.distils = self.alpha > 0 or self.gamma > 0
-            self._by_epoch = not isinstance(runner.train_loop, IterBasedTrainLoop)
-            self._length = runner.max_epochs if self._by_epoch else runner.max_iters
-            self._due = self.plan.steps(self._length) if self.distils else []
+            self._due = self.plan.steps(length) if self.distils else []
             self.bank = GuideBank(plain, self._kind, self.plan.num_guides, KEY)
             for i, (entry, key) in enumerate(self.given if self.distils else []):
                 self.bank.give(i, entry, self._head, key)
             self._start_draws(runner)
-            if self._saved is not None and self.distils:
-                self._resume(runner, self._saved)
         self.bank.to(next(model.parameters()).device)
 
     def _start_draws(self, runner: Runner) -> None:
@@ -239,7 +247,10 @@ class DSKDHook(Hook):
             self._begin_generation(runner, runner.iter)
         self._watch = self.every_n_train_iters(runner, self.log_interval)
         self._on_model.close()
-        model = unwrapped(runner)
+        self._on_model.enter_context(self.guiding(unwrapped(runner)))
+
+    def guiding(self, model: BaseModel) -> contextlib.AbstractContextManager:
+        """The guidance around the model's loss, while this context lasts."""
         plain_loss = model.loss
 
         def guided_loss(inputs: Tensor, data_samples: list) -> dict:
@@ -248,7 +259,7 @@ class DSKDHook(Hook):
             student = read_output(self._kind, caught[-1])
             return {**losses, **self._losses(model, inputs, data_samples, student)}
 
-        self._on_model.enter_context(replaced(model, 'loss', guided_loss))
+        return replaced(model, 'loss', guided_loss)
 
     def _losses(
         self, model: BaseModel, inputs: Tensor, data_samples: list, student: list[Tensor]

@@ -75,7 +75,7 @@ class GuideBank:
             teacher = Teacher(**settings, key=key)
         except TypeError as error:
             raise ValueError(f'{key}: {error}') from error
-        _check_fit(teacher, self.kind, student)
+        check_fit(teacher, self.kind, student)
         teacher.load()
         self.guides.append(Guide(f'guide{number}', teacher, teacher.digest()))
 
@@ -165,8 +165,17 @@ class GuideBank:
                 )
 
 
-def _check_fit(teacher: Teacher, kind: str, student: nn.Module) -> None:
-    """Refuse a model whose output cannot be compared with the student's."""
+def check_fit(teacher: Teacher, kind: str, student: nn.Module) -> None:
+    """Refuse a model whose output cannot be compared with the student's.
+
+    Args:
+        teacher: The model.
+        kind: What the student's head puts out, see :func:`head_kind`.
+        student: The student's head.
+
+    Raises:
+        ValueError: Heads, keypoints or sizes do not fit.
+    """
     head = getattr(teacher.model, 'head', None)
     other = head_kind(head, teacher.key)
     if other != kind:

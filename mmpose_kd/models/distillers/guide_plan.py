@@ -62,6 +62,10 @@ class GuidePlan:
                 f'each generation of num_guides={self.num_guides}'
             )
 
+    def mean_guides(self) -> float:
+        """How many guides there are in the mean over a run of generations."""
+        return sum(j * share for j, share in enumerate(self.lengths)) / sum(self.lengths)
+
     def steps(self, length: int) -> list[int]:
         """After how many of ``length`` steps the student is frozen, in order.
 

@@ -11,6 +11,11 @@ def test_a_run_is_cut_into_generations_of_shares_of_its_length():
     assert [plan.steps(length) for length in (40, 8, 210)] == [[20, 30], [4, 6], [105, 158]]
 
 
+def test_there_are_half_as_many_guides_in_the_mean_over_equal_generations():
+    assert GuidePlan('generations', num_guides=4).mean_guides() == 2
+    assert GuidePlan('generations', num_guides=1, lengths=(1, 3)).mean_guides() == 0.75
+
+
 def test_snapshots_are_taken_at_intervals_and_not_at_the_end():
     assert GuidePlan('snapshots', interval=3).steps(9) == [3, 6]
     assert GuidePlan('snapshots', interval=0.25).steps(8) == [2, 4, 6]

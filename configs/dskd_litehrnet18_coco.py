@@ -1,0 +1,15 @@
+# DSKD: LiteHRNet-18 guided by its own earlier selves. COCO, 256 x 192.
+# After https://doi.org/10.1007/978-3-031-44210-0_34, our reconstruction from its abstract (docs/dskd.md).
+# Not yet trained by us.
+_base_ = ['mmpose::body_2d_keypoint/topdown_heatmap/coco/td-hm_litehrnet-18_8xb64-210e_coco-256x192.py']
+custom_imports = dict(imports=['mmpose_kd'], allow_failed_imports=False)
+
+custom_hooks = [
+    *_base_.custom_hooks,
+    dict(
+        type='DSKDHook',
+        guides='generations',
+        num_guides=2,  # ours: the run in thirds; n guides cost n forward passes
+        alpha=1.0,  # ours: the weight of the task loss
+        gamma=0.001)  # ours: with kappa 10 about the task loss's gradient at a positive pixel
+]
