@@ -548,6 +548,19 @@ def test_a_method_without_parts_of_its_own_starts_as_the_plain_model():
     assert one.keys() == two.keys() and all(torch.equal(one[k], two[k]) for k in one)
 
 
+def test_a_method_that_is_a_hook_is_exported_as_the_plain_model(pair, tmp_path):
+    cfg = Config.fromfile(pair[0])
+    cfg.custom_hooks = [dict(type='DSKDHook')]
+    cfg.dump(tmp_path / 'config.py')
+    state = start.initial_weights(cfg.model, Config.fromfile(pair[0]).model, seed=0)
+    torch.save({'state_dict': state}, tmp_path / 'epoch_1.pth')
+    student = one_run.write_student(tmp_path, tmp_path / 'epoch_1.pth')
+    weights = torch.load(student / 'student.pth', weights_only=True)['state_dict']
+    assert all(torch.equal(weights[key], state[key]) for key in state)
+    text = (student / 'student.py').read_text()
+    assert 'DSKDHook' not in text and 'mmpose_kd' not in text
+
+
 def test_another_student_than_the_plain_model_is_an_error():
     plain = plain_config()
     plain['head']['out_channels'] = 7

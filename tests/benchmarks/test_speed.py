@@ -14,7 +14,18 @@ from mmpose_kd.models.losses.joints_mse import JointsMSELoss
 sys.path.append(str(Path(__file__).parents[2]))
 
 from benchmarks.speed import __main__ as command
-from benchmarks.speed import distiller, fau, grouped, hhd, losses, memory, step, student, timing
+from benchmarks.speed import (
+    distiller,
+    dskd,
+    fau,
+    grouped,
+    hhd,
+    losses,
+    memory,
+    step,
+    student,
+    timing,
+)
 from benchmarks.speed.models import (
     RELEASED,
     TASK_ONLY,
@@ -300,3 +311,10 @@ def test_the_distiller_table_names_its_parts():
     rows = cells(distiller.distiller_table(BENCH, names=[dwpose], batch=2))
     assert rows[distiller.PARTS][1] == '1.000'
     assert {'PoseDistiller', "MMPose's DWPoseDistiller", 'student step'} <= rows.keys()
+
+
+def test_the_step_with_guides_is_compared_with_its_parts():
+    names = ['dskd_mobilenetv2_mpii']
+    rows = cells(dskd.dskd_table(BENCH, names=names, batch=1, guides=(1, 2)))
+    assert rows[dskd.PLAIN][1] == '1.000'
+    assert {'guide forward', dskd.parts(2), 'DSKD, 1 guides', 'DSKD, 2 guides'} <= rows.keys()

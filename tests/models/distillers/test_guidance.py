@@ -1,0 +1,72 @@
+"""The two losses of one step, without a run around them."""
+
+import pytest
+import torch
+
+from mmpose_kd.models.distillers.guidance import Guidance
+from mmpose_kd.models.losses.heatmap_classification import FORMS
+
+KINDS = {'heatmap': [(2, 3, 16, 8)], 'simcc': [(2, 3, 16), (2, 3, 32)], 'coordinates': [(2, 3, 2)]}
+
+
+def output(kind, seed=0, device='cpu'):
+    generator = torch.Generator().manual_seed(seed)
+    return [torch.rand(*shape, generator=generator).to(device) for shape in KINDS[kind]]
+
+
+kinds = pytest.mark.parametrize('kind', KINDS)
+
+
+@kinds
+def test_each_guide_has_a_loss_that_reaches_the_student_alone(kind):
+    student, guides = output(kind), [output(kind, seed) for seed in (1, 2)]
+    for x in student:
+        x.requires_grad_()
+    losses = Guidance().each(kind, student, guides, torch.ones(2, 3))
+    assert len(losses) == 2 and losses[0] != losses[1]
+    sum(losses).backward()
+    assert all(x.grad.abs().sum() > 0 for x in student)
+
+
+@kinds
+def test_a_student_like_its_guide_costs_nothing_and_invisible_keypoints_neither(kind):
+    guidance, student = Guidance(form='raw'), output(kind)
+    assert guidance.each(kind, student, [student], torch.ones(2, 3))[0].item() == pytest.approx(0)
+    assert guidance.each(kind, student, [output(kind, 1)], torch.zeros(2, 3))[0] == 0
+
+
+def test_target_bits_are_those_of_the_truth_or_the_mean_of_the_guides():
+    truth, one, two = (torch.zeros(1, 1, 2, 2) for _ in range(3))
+    truth[..., 0, 0] = one[..., 0, 1] = two[..., 1, 1] = 1
+    student = torch.rand(1, 1, 2, 2)
+    by_truth, by_guides = (Guidance(cls_target=t) for t in ('ground_truth', 'guides'))
+    weight = torch.ones(1, 1)
+    expected = by_truth.cls_loss(student, truth, weight)
+    assert by_truth.classification(student, [[one], [two]], truth, weight) == expected
+    expected = by_guides.cls_loss(student, (one + two) / 2, weight)
+    assert by_guides.classification(student, [[one], [two]], truth, weight) == expected
+    assert by_guides.classification(student, [], truth, weight) == 0
+
+
+def test_agreement_and_kept_pixels_by_hand():
+    truth = torch.zeros(1, 2, 10, 40)
+    truth[0, 0, 5, 20] = truth[0, 1, 5, 20] = 1
+    guide = torch.zeros(1, 2, 10, 40)
+    guide[0, 0, 5, 22] = guide[0, 1, 5, 23] = 1  # 5 % of 40 columns are 2
+    found = Guidance().statistics('heatmap', [[guide]], [truth], torch.ones(1, 2))
+    assert found[0]['agreement'] == 0.5 and found[0]['kept'].item() == pytest.approx(1 / 400)
+    found = Guidance().statistics('heatmap', [[guide]], [truth], torch.tensor([[1.0, 0.0]]))
+    assert found[0]['agreement'] == 1
+
+
+@kinds
+@pytest.mark.parametrize('form', FORMS)
+def test_nothing_reads_a_value_on_the_host(kind, form):
+    """On meta tensors, which have no values, reading one is an error."""
+    guidance = Guidance(cls=dict(form=form), cls_target='guides')
+    student, guide = (output(kind, seed, 'meta') for seed in (0, 1))
+    weight = torch.ones(2, 3, device='meta')
+    guidance.each(kind, student, [guide], weight)
+    guidance.statistics(kind, [guide], student, weight)
+    if kind == 'heatmap':
+        guidance.classification(student[0], [guide], student[0], weight)
