@@ -523,11 +523,12 @@ class Look(Hook):
         hook._kept_guides = keep
 
 
-cfg = dskd_config(Path({data!r}), {work!r} + str(world), epochs=2, keep_prob=0.5,
+cfg = dskd_config(Path({data!r}), {work!r} + str(world), epochs=4, keep_prob=0.5,
                   guides={guides!r}, log_interval=1)
 cfg['custom_hooks'] = cfg['custom_hooks'][-1:]
 cfg['train_dataloader']['batch_size'] = 8 // world
 cfg['train_dataloader']['sampler']['shuffle'] = False
+cfg['train_dataloader']['dataset']['indices'] = 8  # one step an epoch, no sample twice
 # without random pictures: the same ones in one process and in two
 cfg['train_dataloader']['dataset']['pipeline'][2:4] = []
 cfg['optim_wrapper']['optimizer'] = dict(type='SGD', lr=0.0)
@@ -588,7 +589,7 @@ def test_two_processes_draw_the_same_guides_and_get_the_gradients_of_one(data, t
     assert len(one['gradients']) == len(two['gradients']) >= 4
     for a, b in zip(one['gradients'], two['gradients']):
         for name in a:
-            torch.testing.assert_close(b[name], a[name], rtol=1e-4, atol=1e-7, msg=name)
+            assert (b[name] - a[name]).abs().max() <= 1e-5 * a[name].abs().max(), name
 
 
 def test_the_guides_do_not_outlive_the_run(data, tmp_path):
