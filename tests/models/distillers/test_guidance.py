@@ -52,7 +52,7 @@ def test_agreement_and_kept_pixels_by_hand():
     truth = torch.zeros(1, 2, 10, 40)
     truth[0, 0, 5, 20] = truth[0, 1, 5, 20] = 1
     guide = torch.zeros(1, 2, 10, 40)
-    guide[0, 0, 5, 22] = guide[0, 1, 5, 23] = 1  # 5 % of 40 columns are 2
+    guide[0, 0, 5, 21] = guide[0, 1, 5, 23] = 1  # 5 % of 40 columns are 2
     found = Guidance().statistics('heatmap', [[guide]], [truth], torch.ones(1, 2))
     assert found[0]['agreement'] == 0.5 and found[0]['kept'].item() == pytest.approx(1 / 400)
     found = Guidance().statistics('heatmap', [[guide]], [truth], torch.tensor([[1.0, 0.0]]))
