@@ -24,12 +24,11 @@ from ..models.distillers.guide_bank import GuideBank
 from ..models.distillers.guide_plan import MODES, GuidePlan
 from ..models.distillers.head_output import (
     head_kind,
-    keypoint_weights,
     read_output,
-    replaced,
-    returned_by,
     targets,
 )
+from ..models.heads.targets import label_weights
+from ..models.listening import replaced, returned_by
 from ..models.losses.dense_guidance import dense_guidance, keep_guides
 from ..schedule import Schedule
 from ..transforms.fixed_augmentations import random_states_kept
@@ -272,7 +271,7 @@ class DSKDHook(Hook):
             return losses
         guided = alpha > 0 or self.guidance.cls_target == 'guides'
         guides = self._kept_guides() if guided and len(self.bank) else []
-        weight = keypoint_weights(data_samples)
+        weight = label_weights(data_samples)
         preprocessor = model.data_preprocessor
         # constants: a guide's output has no gradient
         taught = [self.bank.outputs(g, inputs, data_samples, preprocessor) for g in guides]

@@ -366,7 +366,8 @@ def test_the_deployed_part_of_other_methods_is_guided_and_frozen(data, tmp_path,
 
 
 def test_of_a_stacked_hourglass_the_last_stage_is_guided():
-    from mmpose_kd.models.distillers.head_output import head_kind, read_output, returned_by
+    from mmpose_kd.models.distillers.head_output import head_kind, read_output
+    from mmpose_kd.models.listening import returned_by
 
     model = randomize(build(plain_config(HOURGLASS)))
     with returned_by(model.head) as caught:

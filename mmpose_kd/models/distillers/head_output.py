@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import torch
 from mmpose.models import heads
@@ -80,11 +79,6 @@ def targets(kind: str, data_samples: Sequence) -> list[Tensor]:
     return [torch.cat([one.get(name) for one in labels]) for name in names]
 
 
-def keypoint_weights(data_samples: Sequence) -> Tensor:
-    """Keypoint weights (B, K) of the targets, 0 for a keypoint without a label."""
-    return torch.cat([sample.gt_instance_labels.keypoint_weights for sample in data_samples])
-
-
 def positions(kind: str, output: Sequence[Tensor]) -> Tensor:
     """Where the keypoints are, (B, K, 2) x and y in shares of width and height.
 
@@ -100,33 +94,3 @@ def positions(kind: str, output: Sequence[Tensor]) -> Tensor:
     height, width = maps.shape[2:]
     place = maps.flatten(2).argmax(-1)
     return torch.stack([place % width / width, place // width / height], -1)
-
-
-@contextmanager
-def replaced(owner, name: str, value) -> Iterator[None]:
-    """Give an object another attribute for a while, and leave no trace of it."""
-    own = vars(owner)
-    before = {name: own[name]} if name in own else {}
-    own[name] = value
-    try:
-        yield
-    finally:
-        del own[name]
-        own.update(before)
-
-
-@contextmanager
-def returned_by(head: nn.Module) -> Iterator[list]:
-    """Collect what ``head.forward`` returns.
-
-    MMPose's heads are run by their methods, which call ``forward`` themselves: forward hooks, by
-    which :func:`listen` catches outputs, never see that of a whole head.
-    """
-    caught, forward = [], head.forward
-
-    def keep(*args, **kwargs):
-        caught.append(forward(*args, **kwargs))
-        return caught[-1]
-
-    with replaced(head, 'forward', keep):
-        yield caught

@@ -11,6 +11,8 @@ from typing import Callable, NamedTuple
 from mmpose.models.heads.base_head import BaseHead
 from torch import Tensor, nn
 
+from ..listening import telling
+
 TAP = re.compile(r'(?P<path>[^\[\]]+)(\[(?P<index>-?\d+)\])?')
 
 
@@ -104,23 +106,8 @@ def _told(module: nn.Module, tell: Callable) -> Iterator[None]:
             handle.remove()
         return
 
-    # MMPose's heads call their own ``forward``, which no hook sees
-    before = vars(module).get('forward')
-    forward = module.forward
-
-    def telling(*args, **kwargs):
-        output = forward(*args, **kwargs)
-        tell(output)
-        return output
-
-    module.forward = telling
-    try:
+    with telling(module, tell):
         yield
-    finally:
-        if before is None:
-            del module.forward
-        else:
-            module.forward = before
 
 
 def found(caught: dict[str, Caught], tap: Tap) -> Tensor:

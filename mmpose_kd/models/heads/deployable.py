@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Union
 
 from mmpose.codecs import IntegralRegressionLabel, RegressionLabel, SimCCLabel
@@ -61,24 +59,3 @@ def prediction(output, kind: str) -> Union[Tensor, tuple[Tensor, Tensor]]:
     Integral heads give their maps as well, which are left out.
     """
     return output if kind == 'bins' or isinstance(output, Tensor) else output[0]
-
-
-@contextmanager
-def remembered(head: nn.Module) -> Iterator[list]:
-    """Collect what ``head.forward`` returns.
-
-    MMPose's heads call it in their ``loss``, where no forward hook sees it; so the stock loss is
-    computed as ever, and the output is at hand without a second pass.
-    """
-    outputs: list = []
-    forward = head.forward
-
-    def listening(*args, **kwargs):
-        outputs.append(forward(*args, **kwargs))
-        return outputs[-1]
-
-    head.forward = listening
-    try:
-        yield outputs
-    finally:
-        del head.forward

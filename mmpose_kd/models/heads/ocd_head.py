@@ -13,8 +13,9 @@ from torch import Tensor
 
 from ...deployed import Deployed
 from ...schedule import Schedule
+from ..listening import returned_by
 from ..modules.gradient_balance import GradientBalance
-from .deployable import kind_of, num_keypoints, prediction, remembered
+from .deployable import kind_of, num_keypoints, prediction
 from .outputs import attach_prediction
 from .targets import heatmap_samples, label_weights
 
@@ -246,7 +247,7 @@ class OCDHead(BaseHead):
             ``loss_from_assistant``; and ``heatmap_factor``, :math:`\\lambda_t c`, for the log.
         """
         necked = self._necked(feats)
-        with remembered(self.deploy['head']) as outputs:
+        with returned_by(self.deploy['head']) as outputs:
             losses = dict(self.deploy['head'].loss(necked, batch_data_samples, train_cfg))
         student = prediction(outputs[-1], self.kind)
         task = _sum_of_losses(losses)
@@ -257,7 +258,7 @@ class OCDHead(BaseHead):
             features = [feats] if isinstance(feats, Tensor) else list(feats)
             if self.detach_feature:
                 features = [f.detach() for f in features]
-            with remembered(self.heatmap) as maps:
+            with returned_by(self.heatmap) as maps:
                 settings = {**train_cfg, 'compute_acc': False}
                 own = self.heatmap.loss(tuple(features), targets, settings)
             heatmap_loss = _sum_of_losses(own)
@@ -277,7 +278,7 @@ class OCDHead(BaseHead):
         return losses
 
     def _assistant_losses(self, necked, samples, train_cfg: dict, student) -> dict:
-        with remembered(self.assistant) as outputs:
+        with returned_by(self.assistant) as outputs:
             own = _sum_of_losses(self.assistant.loss(necked, samples, train_cfg))
         output = prediction(outputs[-1], self.kind)
         factor = self.assistant_weight * self.assistant_schedule.now()
