@@ -43,7 +43,7 @@ model = dict(
     distill=[
         dict(
             name='hhd',
-            loss=dict(type='HHDLoss', mode='aligned', loss_weight=0.5),
+            loss=dict(type='HHDLoss', mode='released', loss_weight=0.5),
             student='head.final_layer',
             teacher='head.final_layer')
     ])

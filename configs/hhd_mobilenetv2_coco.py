@@ -38,7 +38,7 @@ model = dict(
     distill=[
         dict(
             name='hhd',
-            loss=dict(type='HHDLoss', mode='aligned', loss_weight=0.5),
+            loss=dict(type='HHDLoss', mode='released', loss_weight=0.5),
             student='head.simplebaseline_head.final_layer',
             teacher='head.final_layer')
     ])
