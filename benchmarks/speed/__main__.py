@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Optional
 
 import torch
+from mmengine.logging import MMLogger
 
 from .distiller import distiller_table
 from .dskd import dskd_table
@@ -42,6 +43,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     args = parser().parse_args(argv)
     if args.threads is not None:
         torch.set_num_threads(args.threads)
+    MMLogger.get_instance('speed', log_level='ERROR')  # initialised weights are no news here
     bench = Bench(args.rounds, args.device, args.clock)
     parts = [f'# Speed and memory\n\n{machine(bench)}']
     sys.stdout.write(parts[0])

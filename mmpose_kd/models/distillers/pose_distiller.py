@@ -151,9 +151,10 @@ class PoseDistiller(BaseModel):
         factors = [entry.factor() for entry in self.distill]
         active = [entry for entry, factor in zip(self.distill, factors) if factor > 0]
         taps = {tap.name: tap for entry in active for tap in entry.student_taps}
+        # first, while the student's activations do not yet take the memory
+        taught = self._teach(inputs, data_samples, active)
         with listen(self.student, list(taps.values())) as caught:
             losses = dict(self.student(inputs, data_samples, mode='loss'))
-        taught = self._teach(inputs, data_samples, active)
         own = dict(losses)
         for entry, factor in zip(self.distill, factors):
             name = f'loss_{entry.name}'
