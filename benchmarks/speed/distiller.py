@@ -51,7 +51,7 @@ def distiller_table(
             if name.startswith('dwpose'):
                 own = mmpose_dwpose(cfg, bench.device)
                 candidates["MMPose's DWPoseDistiller"] = step(own, images, samples)
-            times = bench.interleaved(candidates)
+            times = bench.interleaved(candidates, settle=True)
             cache.close()
         tables.append(
             table(

@@ -58,7 +58,10 @@ class Bench:
     clock: str = 'wall'
 
     def interleaved(
-        self, candidates: Mapping[str, Callable[[], object]], repeats: int = 1
+        self,
+        candidates: Mapping[str, Callable[[], object]],
+        repeats: int = 1,
+        settle: bool = False,
     ) -> Times:
         """Time candidates in turns.
 
@@ -68,6 +71,8 @@ class Bench:
         Args:
             candidates: What to time, by name.
             repeats: How many calls are one measurement (for short ones); a time is of one call.
+            settle: Call a candidate once more right before each measurement, as a training does:
+                large blocks that the one before it has handed back are not at hand for it.
         """
         for run in candidates.values():
             run()
@@ -77,6 +82,8 @@ class Bench:
             names = list(candidates)
             for name in reversed(names) if index % 2 else names:
                 gc.collect()
+                if settle:
+                    candidates[name]()
                 self.wait()
                 start = now()
                 for _ in range(repeats):

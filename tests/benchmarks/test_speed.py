@@ -67,6 +67,13 @@ def test_candidates_take_turns_and_are_warm():
     assert {name: len(seconds) for name, seconds in times.seconds.items()} == {'a': 2, 'b': 2}
 
 
+def test_a_candidate_can_settle_before_it_is_measured(monkeypatch):
+    calls = []
+    monkeypatch.setitem(timing.CLOCKS, 'wall', lambda: calls.append('|') or 0.0)
+    BENCH.interleaved({'a': lambda: calls.append('a')}, settle=True)
+    assert ''.join(calls) == 'a' + 'a|a|'
+
+
 def test_a_time_is_of_one_call(monkeypatch):
     ticks = iter(range(100))
     monkeypatch.setitem(timing.CLOCKS, 'wall', lambda: next(ticks))

@@ -1,6 +1,6 @@
 # The heatmap teacher of the integral students: the small HRNet on MMPose's grid without UDP, on which
 # integral regression counts as well (position i of 16 is i / 16 of the picture).
-#   LSPET=... mim train mmpose benchmarks/gain/configs/teacher_hrnet-small_lspet.py --work-dir DIR
+#   LSPET=... PYTHONPATH=. mim train mmpose benchmarks/gain/configs/teacher_hrnet-small_lspet.py --work-dir DIR
 _base_ = ['plain_hrnet-small_lspet.py']
 
 _codec = dict(
