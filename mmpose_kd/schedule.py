@@ -9,6 +9,21 @@ from typing import Optional, Union
 from mmengine.logging import MessageHub
 
 
+def checked_weight(weight: float, key: str) -> float:
+    """A loss's weight, if it is a number, 0 or more.
+
+    Args:
+        weight: As the config has it.
+        key: Name of the config key, for the message.
+
+    Raises:
+        ValueError: It is none.
+    """
+    if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not weight >= 0:
+        raise ValueError(f'{key}={weight!r}: give a number, 0 or more')
+    return weight
+
+
 @dataclass(frozen=True)
 class Schedule:
     """A factor in [0, 1] as a function of the epoch.

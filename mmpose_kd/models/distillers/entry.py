@@ -9,7 +9,7 @@ from typing import Optional, Union
 from mmpose.registry import MODELS
 from torch import Tensor, nn
 
-from ...schedule import Schedule
+from ...schedule import Schedule, checked_weight
 from ..modules.gradient_balance import GradientBalance
 from .taps import Tap
 from .teacher import Teacher, num_keypoints
@@ -49,11 +49,10 @@ class Entry(nn.Module):
         key: str,
     ):
         super().__init__()
-        if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not weight >= 0:
-            raise ValueError(f'{key}.weight={weight!r}: give a number, 0 or more')
         if resize not in RESIZE:
             raise ValueError(f'{key}.resize={resize!r}: choose one of {RESIZE}')
-        self.key, self.name, self.weight, self.resize = key, name, weight, resize
+        self.key, self.name, self.resize = key, name, resize
+        self.weight = checked_weight(weight, f'{key}.weight')
         self.schedule = Schedule.build(schedule, f'{key}.schedule')
         self.student_taps = named_taps(model, student, f'{key}.student')
         self.adapter = MODELS.build(copy.deepcopy(adapter)) if adapter else None

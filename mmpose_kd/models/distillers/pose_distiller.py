@@ -12,6 +12,7 @@ from mmpose.registry import MODELS
 from torch import Tensor
 
 from ...deployed import Deployed
+from ..modules.gradient_balance import sum_of_losses
 from .distillation import Distillation
 from .entry import Entry
 from .model_config import model_config
@@ -171,7 +172,7 @@ class PoseDistiller(BaseModel):
             }
             loss = entry(student, outputs, self.teachers, entry.targets(data_samples))
             if entry.balance is not None:
-                loss = entry.balance(_sum_of_losses(own), loss, student) * loss
+                loss = entry.balance(sum_of_losses(own), loss, student) * loss
             losses[name] = factor * loss
         return losses
 
@@ -215,8 +216,3 @@ def _with_gradient(output: Tensor, tap: Tap) -> Tensor:
             'is frozen, or inside a block that is checkpointed (with_cp=True); name another one'
         )
     return output
-
-
-def _sum_of_losses(losses: dict) -> Tensor:
-    """The sum of what MMEngine trains on."""
-    return sum(value.sum() for key, value in losses.items() if 'loss' in key)

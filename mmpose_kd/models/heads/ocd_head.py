@@ -12,9 +12,9 @@ from mmpose.registry import MODELS
 from torch import Tensor
 
 from ...deployed import Deployed
-from ...schedule import Schedule
+from ...schedule import Schedule, checked_weight
 from ..listening import returned_by
-from ..modules.gradient_balance import GradientBalance
+from ..modules.gradient_balance import GradientBalance, sum_of_losses
 from .deployable import kind_of, num_keypoints, prediction
 from .outputs import attach_prediction
 from .targets import heatmap_samples, label_weights
@@ -99,10 +99,10 @@ class OCDHead(BaseHead):
         unknown = set(deploy) - {'neck', 'head'} if isinstance(deploy, dict) else {deploy}
         if unknown or 'head' not in deploy:
             raise ValueError(f'head.deploy={deploy!r}: give dict(neck=None or a config, head=...)')
-        self.heatmap_weight = _checked(heatmap_weight, 'heatmap_weight')
+        self.heatmap_weight = checked_weight(heatmap_weight, 'head.heatmap_weight')
         self.detach_feature = detach_feature
-        self.cross_weight = _checked(cross_weight, 'cross_weight')
-        self.assistant_weight = _checked(assistant_weight, 'assistant_weight')
+        self.cross_weight = checked_weight(cross_weight, 'head.cross_weight')
+        self.assistant_weight = checked_weight(assistant_weight, 'head.assistant_weight')
         if self.cross_weight > 0 == self.heatmap_weight:
             raise ValueError(
                 f'head.heatmap_weight=0 with head.cross_weight={cross_weight!r}: the heatmap head '
@@ -250,7 +250,7 @@ class OCDHead(BaseHead):
         with returned_by(self.deploy['head']) as outputs:
             losses = dict(self.deploy['head'].loss(necked, batch_data_samples, train_cfg))
         student = prediction(outputs[-1], self.kind)
-        task = _sum_of_losses(losses)
+        task = sum_of_losses(losses)
         cross = self.cross_weight * self.cross_schedule.now()
 
         if self.heatmap_weight > 0:
@@ -261,7 +261,7 @@ class OCDHead(BaseHead):
             with returned_by(self.heatmap) as maps:
                 settings = {**train_cfg, 'compute_acc': False}
                 own = self.heatmap.loss(tuple(features), targets, settings)
-            heatmap_loss = _sum_of_losses(own)
+            heatmap_loss = sum_of_losses(own)
             factor = heatmap_loss.new_tensor(self.heatmap_weight)
             if self.balance is not None:
                 factor = factor * self.balance(task, heatmap_loss, features)
@@ -279,7 +279,7 @@ class OCDHead(BaseHead):
 
     def _assistant_losses(self, necked, samples, train_cfg: dict, student) -> dict:
         with returned_by(self.assistant) as outputs:
-            own = _sum_of_losses(self.assistant.loss(necked, samples, train_cfg))
+            own = sum_of_losses(self.assistant.loss(necked, samples, train_cfg))
         output = prediction(outputs[-1], self.kind)
         factor = self.assistant_weight * self.assistant_schedule.now()
         if factor == 0:
@@ -343,14 +343,3 @@ class OCDHead(BaseHead):
 
 def _build(config: dict):
     return MODELS.build(copy.deepcopy(config))
-
-
-def _checked(weight: float, name: str) -> float:
-    if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not weight >= 0:
-        raise ValueError(f'head.{name}={weight!r}: give a number, 0 or more')
-    return weight
-
-
-def _sum_of_losses(losses: dict) -> Tensor:
-    """The sum of what MMEngine trains on."""
-    return sum(value.sum() for key, value in losses.items() if 'loss' in key)

@@ -16,13 +16,13 @@ from mmpose.utils.tensor_utils import to_numpy
 from torch import Tensor
 
 from ...deployed import Deployed
-from ...schedule import Schedule
+from ...schedule import Schedule, checked_weight
 from ..backbones.shared_trunk import TrunkFeatures, trunk_source
 from ..losses.joints_mse import JointsMSELoss
 from ..modules.fau import weighted_ensemble
 from .branch import Branch, check_branches, merge_branches, shared_stages_head, stage_loss
 from .branch_statistics import branch_statistics
-from .okdhp_presets import PRESETS, check_count, checked_weight, with_defaults
+from .okdhp_presets import PRESETS, check_count, with_defaults
 from .outputs import attach_prediction, flip_test
 
 
@@ -113,8 +113,8 @@ class OKDHPHead(BaseHead):
         given = {'ensemble_weight': ensemble_weight, 'detach_ensemble': detach_ensemble}
         settings = {**PRESETS[preset], **{k: v for k, v in given.items() if v is not None}}
         kd_loss = with_defaults(kd_loss or {}, settings['kd_loss'])
-        self.ensemble_weight = checked_weight(settings, 'ensemble_weight')
-        kd_weight = checked_weight(kd_loss, 'loss_weight', 'kd_loss.')
+        self.ensemble_weight = checked_weight(settings['ensemble_weight'], 'head.ensemble_weight')
+        kd_weight = checked_weight(kd_loss.get('loss_weight', 1.0), 'head.kd_loss.loss_weight')
         self.detach_ensemble = settings['detach_ensemble']
         kd_schedule = with_defaults(kd_schedule or {}, settings['kd_schedule'])
         self.kd_schedule = Schedule.build(kd_schedule, 'head.kd_schedule')

@@ -40,10 +40,3 @@ def with_defaults(cfg: dict, defaults: dict) -> dict:
     """A config with what it leaves open taken from the preset, if it is of the same type."""
     same_type = cfg.get('type', defaults['type']) == defaults['type']
     return {**defaults, **cfg} if same_type else dict(cfg)
-
-
-def checked_weight(cfg: dict, name: str, prefix: str = '') -> float:
-    weight = cfg.get(name, 1.0)
-    if not weight >= 0:
-        raise ValueError(f'head.{prefix}{name}={weight!r}: give 0 (off) or more')
-    return weight

@@ -80,3 +80,8 @@ def _square_norm(loss: Tensor, shared: list[Tensor]) -> Tensor:
     gradients = torch.autograd.grad(loss * SCALE, shared, retain_graph=True, allow_unused=True)
     squares = [(g.float() / SCALE).square().sum() for g in gradients if g is not None]
     return sum(squares, loss.new_zeros((), dtype=torch.float32)).detach()
+
+
+def sum_of_losses(losses: dict) -> Tensor:
+    """The sum of what MMEngine trains on: the losses of a model or head by name."""
+    return sum(value.sum() for key, value in losses.items() if 'loss' in key)
