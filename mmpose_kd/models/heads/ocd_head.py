@@ -20,6 +20,7 @@ from .outputs import attach_prediction
 from .targets import heatmap_samples, label_weights
 
 CROSS = dict(coordinates='CrossCoordinateLoss', bins='CrossSimCCLoss')
+CROSS_WEIGHT = dict(coordinates=10.0, bins=1.0)  # measured, see docs/ocd.md
 ASSISTANT = dict(
     coordinates=dict(type='SmoothL1Loss', use_target_weight=True),
     bins=dict(type='SimCCKLLoss', use_target_weight=True),
@@ -62,7 +63,8 @@ class OCDHead(BaseHead):
             terms only the cross loss remains, for comparison. There is nothing to balance then.
         balance (dict | bool): Settings of :class:`GradientBalance`; True: its defaults; False:
             c = 1, so that ``heatmap_weight`` is the plain factor of the heatmap loss.
-        cross_weight (float): :math:`\lambda_c \ge 0`.
+        cross_weight (float, optional): :math:`\lambda_c \ge 0`. None: 10 for coordinates, 1 for
+            bins, ours.
         cross_schedule (dict, optional): Arguments of :class:`mmpose_kd.schedule.Schedule`: r(e).
         assistant (dict, optional): Config of a head of the deployed one's kind, dropped at
             export. It sees what the deployed head sees, its neck's output.
@@ -85,7 +87,7 @@ class OCDHead(BaseHead):
         heatmap_weight: float = 1.0,
         detach_feature: bool = False,
         balance: Union[dict, bool] = True,
-        cross_weight: float = 1.0,
+        cross_weight: Optional[float] = None,
         cross_schedule: Optional[dict] = None,
         assistant: Optional[dict] = None,
         assistant_weight: float = 1.0,
@@ -101,13 +103,7 @@ class OCDHead(BaseHead):
             raise ValueError(f'head.deploy={deploy!r}: give dict(neck=None or a config, head=...)')
         self.heatmap_weight = checked_weight(heatmap_weight, 'head.heatmap_weight')
         self.detach_feature = detach_feature
-        self.cross_weight = checked_weight(cross_weight, 'head.cross_weight')
         self.assistant_weight = checked_weight(assistant_weight, 'head.assistant_weight')
-        if self.cross_weight > 0 == self.heatmap_weight:
-            raise ValueError(
-                f'head.heatmap_weight=0 with head.cross_weight={cross_weight!r}: the heatmap head '
-                'would never learn what it teaches; give heatmap_weight > 0 or cross_weight=0'
-            )
         self.cross_schedule = Schedule.build(cross_schedule, 'head.cross_schedule')
         self.assistant_schedule = Schedule.build(assistant_schedule, 'head.assistant_schedule')
 
@@ -115,6 +111,7 @@ class OCDHead(BaseHead):
         parts = {name: cfg for name, cfg in self.deploy_config.items() if cfg is not None}
         self.deploy = ModuleDict({name: _build(parts[name]) for name in sorted(parts)[::-1]})
         self.kind = kind_of(self.deploy['head'], 'head.deploy.head')
+        self.cross_weight = self._cross_weight(cross_weight)
         # the deployed part gets the random numbers that it would get alone
         with torch.random.fork_rng(devices=[]):
             self.heatmap = self._heatmap_head(heatmap)
@@ -130,6 +127,15 @@ class OCDHead(BaseHead):
         ):
             if part is not None and weight == 0:
                 part.requires_grad_(False)  # it is not run: else DDP would wait for its gradients
+
+    def _cross_weight(self, weight: Optional[float]) -> float:
+        weight = CROSS_WEIGHT[self.kind] if weight is None else weight
+        if checked_weight(weight, 'head.cross_weight') > 0 == self.heatmap_weight:
+            raise ValueError(
+                f'head.heatmap_weight=0 with head.cross_weight={weight!r}: the heatmap head would '
+                'never learn what it teaches; give heatmap_weight > 0 or cross_weight=0'
+            )
+        return weight
 
     def _heatmap_head(self, config: dict) -> HeatmapHead:
         head = _build(config)

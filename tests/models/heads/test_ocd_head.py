@@ -387,7 +387,7 @@ def test_the_exported_student_is_the_plain_model_with_equal_predictions(kind, tm
 FINE = HEATMAP_CODEC
 BAD = {
     'head.heatmap_weight=-1': dict(heatmap_weight=-1),
-    'head.heatmap_weight=0 with head.cross_weight=1.0': dict(heatmap_weight=0),
+    'head.heatmap_weight=0 with head.cross_weight=10.0': dict(heatmap_weight=0),
     "head.cross_weight='x'": dict(cross_weight='x'),
     'head.balance.interval=0': dict(balance=dict(interval=0)),
     'head.balance=None': dict(balance=None),
