@@ -19,7 +19,8 @@ def checked_weight(weight: float, key: str) -> float:
     Raises:
         ValueError: It is none.
     """
-    if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not weight >= 0:
+    number = isinstance(weight, (int, float)) and not isinstance(weight, bool)
+    if not number or not 0 <= weight < math.inf:
         raise ValueError(f'{key}={weight!r}: give a number, 0 or more')
     return weight
 

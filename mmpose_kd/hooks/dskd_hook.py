@@ -3,42 +3,34 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import hashlib
-import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Optional, Union
 
 import torch
 from mmengine.dist import broadcast
-from mmengine.hooks import CheckpointHook, Hook
 from mmengine.model import BaseModel
-from mmengine.runner import BaseLoop, IterBasedTrainLoop, Runner
-from mmpose.registry import HOOKS, MODELS
+from mmengine.runner import IterBasedTrainLoop, Runner
+from mmpose.registry import HOOKS
 from torch import Tensor
 
-from ..deployed import deployed_head, peeled
 from ..models.distillers.guidance import Guidance
-from ..models.distillers.guide_bank import GuideBank
-from ..models.distillers.guide_plan import MODES, GuidePlan
-from ..models.distillers.head_output import (
-    head_kind,
-    read_output,
-    targets,
-)
-from ..models.heads.targets import label_weights
+from ..models.distillers.guide_bank import GuideBank, given_models
+from ..models.distillers.guide_plan import GuidePlan
+from ..models.distillers.head_output import read_output
 from ..models.listening import replaced, returned_by
-from ..models.losses.dense_guidance import dense_guidance, keep_guides
-from ..schedule import Schedule
+from ..models.losses.dense_guidance import checked_keep_prob, keep_guides
+from ..schedule import Schedule, checked_weight
 from ..transforms.fixed_augmentations import random_states_kept
-from .branch_metrics_hook import unwrapped
+from .around_iteration_hook import AroundIterationHook
+from .guide_files import GuideFiles
+from .guided_student import GuidedStudent
 
 KEY = 'custom_hooks: DSKDHook'
 
 
 @HOOKS.register_module()
-class DSKDHook(Hook):
+class DSKDHook(AroundIterationHook):
     r"""Densely guided self-knowledge distillation.
 
     After Wu, Zhao, Li, Tian, "Lightweight Human Pose Estimation Based on Densely Guided
@@ -127,58 +119,28 @@ class DSKDHook(Hook):
         seed: Optional[int] = None,
         log_interval: int = 50,
     ):
-        known = guides in MODES if isinstance(guides, str) else isinstance(guides, Sequence)
-        if not known or (not isinstance(guides, str) and not guides):
-            raise ValueError(f'{KEY}.guides={guides!r}: give one of {MODES}, or a list of models')
-        if not isinstance(teachers, Sequence) or not all(isinstance(t, dict) for t in teachers):
-            raise ValueError(f'{KEY}.teachers={teachers!r}: give a list of dicts')
-        given = [(entry, f'{KEY}.teachers[{i}]') for i, entry in enumerate(teachers)]
-        if not isinstance(guides, str):
-            given += [(entry, f'{KEY}.guides[{i}]') for i, entry in enumerate(guides)]
+        super().__init__()
+        self.given = given_models(guides, teachers, KEY)
         if redraw and guides != 'generations':
             raise ValueError(f"{KEY}.redraw=True needs guides='generations', found {guides!r}")
-        for name, value in (('alpha', alpha), ('gamma', 0.0 if gamma is None else gamma)):
-            if isinstance(value, bool) or not 0 <= value < math.inf:
-                raise ValueError(f'{KEY}.{name}={value!r}: give a number, 0 or more')
-        if isinstance(keep_prob, bool) or not 0 < keep_prob <= 1:
-            raise ValueError(f'{KEY}.keep_prob={keep_prob!r}: give a number in (0, 1]')
         if type(log_interval) is not int or log_interval < 1:
             raise ValueError(f'{KEY}.log_interval={log_interval!r}: give 1 or more')
         self.plan = GuidePlan(guides, num_guides, interval, lengths, KEY)
         self.guidance = Guidance(form, threshold, floor, cls, cls_target, KEY)
-        self.alpha, self.gamma = alpha, gamma
+        self.alpha = checked_weight(alpha, f'{KEY}.alpha')
+        self.gamma = gamma if gamma is None else checked_weight(gamma, f'{KEY}.gamma')
         self.alpha_schedule = Schedule.build(alpha_schedule, f'{KEY}.alpha_schedule')
         self.gamma_schedule = Schedule.build(gamma_schedule, f'{KEY}.gamma_schedule')
-        self.given, self.redraw, self.dense = given, redraw, dense
-        self.keep_prob, self.seed, self.log_interval = keep_prob, seed, log_interval
+        self.keep_prob = checked_keep_prob(keep_prob, KEY)
+        self.redraw, self.dense = redraw, dense
+        self.seed, self.log_interval = seed, log_interval
 
-        self._loop_guard, self._on_model = contextlib.ExitStack(), contextlib.ExitStack()
+        self.files = GuideFiles()
         self._saved: Optional[dict] = None  # of the checkpoint that the run goes on from
-        self._references: dict[str, list[str]] = {}
         self._watch, self._by_epoch = False, True
         self._watched: dict[str, Tensor] = {}
 
     # ------------------------------------------------------------------ begin and end
-
-    def before_run(self, runner: Runner) -> None:
-        """See to it that nothing stays on the model, however the training ends."""
-        loop = runner._train_loop  # not built yet if the run is a test
-        if not isinstance(loop, BaseLoop):
-            return
-        run = loop.run
-
-        def guarded():
-            try:
-                return run()
-            finally:
-                self._on_model.close()
-                self._loop_guard.close()
-
-        self._loop_guard.enter_context(replaced(loop, 'run', guarded))
-
-    def after_run(self, runner: Runner) -> None:
-        """Also after a test, which begins with ``before_run`` as well."""
-        self._loop_guard.close()
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Take the state of the run that goes on; its guides are read when the model is known."""
@@ -192,46 +154,36 @@ class DSKDHook(Hook):
         if self._saved is not None and self.distils:
             with random_states_kept():
                 self._resume(runner, self._saved)
-            self.bank.to(next(unwrapped(runner).parameters()).device)
+            self.bank.to(self.student.device)
 
     def start(self, runner: Runner, length: int) -> None:
         """Get ready for a run of ``length`` epochs (or iterations), with the given guides.
 
         Random numbers are left as they were.
         """
-        model = unwrapped(runner)
-        self._config = _model_config(runner)
         with random_states_kept():
-            self._parts = list(peeled(self._config, model))
-            plain = self._config
-            for part in self._parts:
-                plain = part.config(plain)
-            self._head = model.get_submodule(_checked_head(model))
-            self._kind = head_kind(self._head, KEY)
-            if self.gamma and self._kind != 'heatmap':
+            self.student = GuidedStudent(runner, KEY)
+            kind = self.student.kind
+            if self.gamma and kind != 'heatmap':
                 raise ValueError(
                     f'{KEY}.gamma={self.gamma!r}: classification is of heatmaps, the student puts '
-                    f'out {self._kind}; leave it out'
+                    f'out {kind}; leave it out'
                 )
             if self.gamma is None:
-                self.gamma = 0.001 if self._kind == 'heatmap' else 0.0
+                self.gamma = 0.001 if kind == 'heatmap' else 0.0
             self.distils = self.alpha > 0 or self.gamma > 0
             self._due = self.plan.steps(length) if self.distils else []
-            self.bank = GuideBank(plain, self._kind, self.plan.num_guides, KEY)
+            self.bank = GuideBank(self.student.config, kind, self.plan.num_guides, KEY)
             for i, (entry, key) in enumerate(self.given if self.distils else []):
-                self.bank.give(i, entry, self._head, key)
+                self.bank.give(i, entry, self.student.head, key)
             self._start_draws(runner)
-        self.bank.to(next(model.parameters()).device)
+        self.bank.to(self.student.device)
 
     def _start_draws(self, runner: Runner) -> None:
         seed = torch.tensor(runner.seed if self.seed is None else self.seed)
         broadcast(seed)  # processes may have seeds of their own
         self._draws = torch.Generator().manual_seed(int(seed))
         self._redraw_seed = int(seed)
-
-    def after_train(self, runner: Runner) -> None:
-        """Nothing of it stays on the model."""
-        self._on_model.close()
 
     # ------------------------------------------------------------------ a training step
 
@@ -245,17 +197,20 @@ class DSKDHook(Hook):
         if not self._by_epoch:
             self._begin_generation(runner, runner.iter)
         self._watch = self.every_n_train_iters(runner, self.log_interval)
-        self._on_model.close()
-        self._on_model.enter_context(self.guiding(unwrapped(runner)))
+        super().before_train_iter(runner, batch_idx, data_batch)
+
+    def around(self, runner: Runner) -> contextlib.AbstractContextManager:
+        """The guidance, while an iteration runs."""
+        return self.guiding(self.student.model)
 
     def guiding(self, model: BaseModel) -> contextlib.AbstractContextManager:
         """The guidance around the model's loss, while this context lasts."""
         plain_loss = model.loss
 
         def guided_loss(inputs: Tensor, data_samples: list) -> dict:
-            with returned_by(self._head) as caught:
+            with returned_by(self.student.head) as caught:
                 losses = plain_loss(inputs, data_samples)
-            student = read_output(self._kind, caught[-1])
+            student = read_output(self.student.kind, caught[-1])
             return {**losses, **self._losses(model, inputs, data_samples, student)}
 
         return replaced(model, 'loss', guided_loss)
@@ -266,35 +221,16 @@ class DSKDHook(Hook):
         """Both losses with their weights; 0 for one that is switched off."""
         alpha = self.alpha * self.alpha_schedule.now()
         gamma = self.gamma * self.gamma_schedule.now()
-        losses = dict.fromkeys(('loss_dskd_kd', 'loss_dskd_cls'), inputs.new_zeros(()))
-        if not alpha and not gamma:
-            return losses
-        guided = alpha > 0 or self.guidance.cls_target == 'guides'
-        guides = self._kept_guides() if guided and len(self.bank) else []
-        weight = label_weights(data_samples)
+        reads = self.guidance.reads_guides(alpha, gamma) and len(self.bank) > 0
+        guides = self._kept_guides() if reads else []
         preprocessor = model.data_preprocessor
         # constants: a guide's output has no gradient
         taught = [self.bank.outputs(g, inputs, data_samples, preprocessor) for g in guides]
-        each = []
-        if alpha and guides:
-            beta = getattr(getattr(self._head, 'loss_module', None), 'beta', 1.0)
-            each = self.guidance.each(self._kind, student, taught, weight, beta)
-            losses['loss_dskd_kd'] = alpha * dense_guidance(each)
-        if gamma or self._watch:
-            truth = targets(self._kind, data_samples)
-        if gamma:
-            cls = self.guidance.classification(student[0], taught, truth[0], weight)
-            losses['loss_dskd_cls'] = gamma * cls
+        batch = (self.student.kind, student, taught, data_samples)
+        losses, each = self.guidance.losses(*batch, alpha, gamma, self.student.beta)
         if self._watch and guides:
-            found = self.guidance.statistics(self._kind, taught, truth, weight)
-            for one, loss in zip(found, each):
-                one['kd'] = loss.detach()
-            numbers = [self.bank.guides.index(guide) for guide in guides]
-            self._watched = {
-                f'dskd/{name}_guide{number}': value
-                for number, one in zip(numbers, found)
-                for name, value in one.items()
-            }
+            told = self.guidance.told(self.student.kind, taught, data_samples, each)
+            self._watched = self.bank.numbered(guides, told)
         return losses
 
     def _kept_guides(self) -> list:
@@ -308,7 +244,7 @@ class DSKDHook(Hook):
         self, runner: Runner, batch_idx: int, data_batch=None, outputs=None
     ) -> None:
         """Take the guidance off, log, and freeze the student in a run of iterations."""
-        self._on_model.close()
+        super().after_train_iter(runner, batch_idx, data_batch, outputs)
         for name, value in self._watched.items():
             runner.message_hub.update_scalar(f'train/{name}', float(value))
         self._watched = {}
@@ -333,30 +269,17 @@ class DSKDHook(Hook):
             runner: The run.
             name: The guide's.
         """
-        model = unwrapped(runner)
-        state = model.state_dict()
-        for part in self._parts:
-            state = part.state_dict(state)
         with random_states_kept():
-            self.bank.freeze(name, state)
-        self.bank.to(next(model.parameters()).device)
+            self.bank.freeze(name, self.student.state_dict())
+        self.bank.to(self.student.device)
         runner.logger.info(f'DSKD: {name} is a guide now, of {len(self.bank)}')
 
     def _begin_generation(self, runner: Runner, done: int) -> None:
         """New weights, the same in every process and in a run that is resumed here."""
         if not self.redraw or done not in self._due:
             return
-        model = unwrapped(runner)
         seed = hashlib.sha256(f'{self._redraw_seed} {done}'.encode()).hexdigest()
-        with random_states_kept(seed):
-            fresh = MODELS.build(copy.deepcopy(self._config))
-            fresh.init_weights()
-        model.load_state_dict(fresh.state_dict())
-        wrapper = runner.optim_wrapper
-        wrappers = wrapper.values() if hasattr(wrapper, 'optim_wrappers') else [wrapper]
-        for one in wrappers:
-            one.zero_grad()
-            one.optimizer.state.clear()
+        self.student.draw_anew(seed, runner.optim_wrapper)
 
     # ------------------------------------------------------------------ the state
 
@@ -364,31 +287,18 @@ class DSKDHook(Hook):
         """Add the state; the guides go into files of their own, before the checkpoint is there."""
         if not getattr(self, 'distils', False):
             return
-        folder, template, by_epoch = _checkpoints(runner)
-        guides = self.bank.write(folder)
         meta = checkpoint['meta']
-        step = str(meta['epoch' if by_epoch else 'iter'])
+        guides = self.bank.write(self.files.folder(runner))
+        self.files.note(runner, meta, [guide['file'] for guide in guides if guide['file']])
         done = meta['epoch' if self._by_epoch else 'iter']
-        self._references[step] = [guide['file'] for guide in guides if guide['file']]
-        self._remove_unneeded(folder, template, step)
         checkpoint['dskd'] = dict(
             guides=guides,
-            guides_from=self.plan.mode or 'given',
+            guides_from=self.plan.name,
             generation=sum(due <= done for due in self._due),
             draws=self._draws.get_state(),
             redraw_seed=self._redraw_seed,
-            references=copy.deepcopy(self._references),
-            folder=str(folder),
+            **self.files.state(runner),
         )
-
-    def _remove_unneeded(self, folder: Path, template: str, step: str) -> None:
-        """Remove guides that no checkpoint refers to any more."""
-        names = [p.name for p in folder.glob('*') if not p.name.startswith('dskd_')]
-        for old in set(self._references) - {step}:
-            if not any(name.endswith(template.format(old)) for name in names):
-                for file in self._references.pop(old):
-                    if not any(file in files for files in self._references.values()):
-                        (folder / file).unlink(missing_ok=True)
 
     def _resume(self, runner: Runner, saved: dict) -> None:
         if not saved:
@@ -397,50 +307,7 @@ class DSKDHook(Hook):
                 'student'
             )
             return
-        mode = self.plan.mode or 'given'
-        if saved['guides_from'] != mode:
-            raise ValueError(
-                f'{KEY}.guides: the run that is resumed had {saved["guides_from"]!r}, the config '
-                f'asks for {mode!r}; give the same, or begin a new run (resume=False)'
-            )
-        beside = [Path(runner._load_from).parent] if runner._load_from else []
-        folders = [*beside, Path(runner.work_dir), Path(saved['folder'])]
-
-        def find(file: str) -> Path:
-            return next((f / file for f in folders if (f / file).is_file()), folders[0] / file)
-
-        self.bank.read(saved['guides'], find)
+        self.plan.check_resumed(saved['guides_from'])
+        self.bank.read(saved['guides'], self.files.resume(runner, saved))
         self._draws.set_state(saved['draws'].cpu())
         self._redraw_seed = saved['redraw_seed']
-        self._references = saved['references']
-
-
-def _model_config(runner: Runner) -> dict:
-    """The config of the model in training, with the data preprocessor that the Runner gave it."""
-    config = runner.cfg.get('model')
-    if not isinstance(config, dict) or 'type' not in config:
-        raise ValueError(
-            f'{KEY} needs the config of the model to make copies of it; build the runner from a '
-            'config'
-        )
-    config = copy.deepcopy(dict(config))
-    if runner.cfg.get('data_preprocessor') is not None:
-        config.setdefault('data_preprocessor', copy.deepcopy(runner.cfg.data_preprocessor))
-    return config
-
-
-def _checked_head(model: BaseModel) -> str:
-    path = deployed_head(model)
-    if path not in dict(model.named_modules()):
-        raise ValueError(f'{KEY}: model.type={type(model).__name__} has no {path} to guide')
-    return path
-
-
-def _checkpoints(runner: Runner) -> tuple[Path, str, bool]:
-    """Folder of the checkpoints, what their names end with, whether they count epochs."""
-    hook = next((h for h in runner.hooks if isinstance(h, CheckpointHook)), None)
-    folder = getattr(hook, 'out_dir', None) or runner.work_dir
-    if '://' in str(folder):  # a server: the guides stay here
-        folder = runner.work_dir
-    template = getattr(hook, 'filename_tmpl', 'epoch_{}.pth')
-    return Path(folder), template, getattr(hook, 'by_epoch', True)

@@ -8,11 +8,12 @@ from typing import Optional
 import torch
 from torch import Tensor
 
+from ..heads.targets import label_weights
 from ..losses.binarize import FORMS, binarize, checked_thresholds, guide_maps, peak_bits
-from ..losses.dense_guidance import coordinate_smooth_l1, weighted_mse
+from ..losses.dense_guidance import coordinate_smooth_l1, dense_guidance, weighted_mse
 from ..losses.heatmap_classification import HeatmapClassificationLoss
 from ..losses.simcc_kl import simcc_kl
-from .head_output import positions
+from .head_output import positions, targets
 
 TARGETS = ('ground_truth', 'guides')
 NEAR = 0.05  # of the map's width and height
@@ -53,6 +54,43 @@ class Guidance:
             self.cls_loss = HeatmapClassificationLoss(**(cls or {}), key=f'{key}.cls')
         except TypeError as error:
             raise ValueError(f'{key}.cls={cls!r}: {error}') from error
+
+    def reads_guides(self, alpha: float, gamma: float) -> bool:
+        """Whether the guides are needed for losses of these weights."""
+        return alpha > 0 or (gamma > 0 and self.cls_target == 'guides')
+
+    def losses(
+        self,
+        kind: str,
+        student: Sequence[Tensor],
+        guides: Sequence[Sequence[Tensor]],
+        data_samples: Sequence,
+        alpha: float,
+        gamma: float,
+        beta: float = 1.0,
+    ) -> tuple[dict[str, Tensor], list[Tensor]]:
+        """Both losses of a batch.
+
+        Args:
+            kind, student, guides, beta: As for :meth:`each`. Without guides there is no guidance.
+            data_samples: The batch's.
+            alpha, gamma: Weights of guidance and classification, at least 0.
+
+        Returns:
+            ``loss_dskd_kd`` and ``loss_dskd_cls`` with their weights, 0 for one that is switched
+            off; and the guidance loss of each guide.
+        """
+        weight = label_weights(data_samples)
+        zero = torch.zeros((), device=student[0].device)
+        losses = {'loss_dskd_kd': zero, 'loss_dskd_cls': zero}
+        each = self.each(kind, student, guides, weight, beta) if alpha else []
+        if each:
+            losses['loss_dskd_kd'] = alpha * dense_guidance(each)
+        if gamma:
+            truth = targets(kind, data_samples)[0]
+            cls = self.classification(student[0], guides, truth, weight)
+            losses['loss_dskd_cls'] = gamma * cls
+        return losses, each
 
     def each(
         self,
@@ -125,4 +163,18 @@ class Guidance:
             if kind == 'heatmap':
                 one['kept'] = binarize(guide[0], self.threshold, self.floor).mean()
             found.append(one)
+        return found
+
+    def told(
+        self,
+        kind: str,
+        guides: Sequence[Sequence[Tensor]],
+        data_samples: Sequence,
+        losses: Sequence[Tensor],
+    ) -> list[dict[str, Tensor]]:
+        """:meth:`statistics` of a batch, with each guide's loss as ``kd`` if there are losses."""
+        truth, weight = targets(kind, data_samples), label_weights(data_samples)
+        found = self.statistics(kind, guides, truth, weight)
+        for one, loss in zip(found, losses):
+            one['kd'] = loss.detach()
         return found

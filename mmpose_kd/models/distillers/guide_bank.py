@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional, Union
@@ -11,6 +11,7 @@ from mmengine.dist import broadcast, get_world_size
 from torch import Tensor, nn
 
 from ...checkpoints import CheckpointError, read_checkpoint, write_checkpoint
+from .guide_plan import MODES
 from .head_output import head_kind, read_output
 from .teacher import Teacher, num_keypoints
 
@@ -114,6 +115,15 @@ class GuideBank:
         said = [x.detach().float() for x in read_output(self.kind, returned)]
         return [teacher.pick_keypoints(x) for x in said]
 
+    def numbered(self, guides: Sequence[Guide], told: Sequence[dict]) -> dict:
+        """Names for the log, ``'dskd/kept_guide0'``, of what is told of some of the guides."""
+        numbers = [self.guides.index(guide) for guide in guides]
+        return {
+            f'dskd/{name}_guide{number}': value
+            for number, one in zip(numbers, told)
+            for name, value in one.items()
+        }
+
     # ---------------------------------------------------------------- on disk
 
     def write(self, folder: Path) -> list[dict]:
@@ -163,6 +173,27 @@ class GuideBank:
                     f'{told} is not the guide that the checkpoint was trained with: its weights '
                     'are others. Give the files of that run, or begin a new one'
                 )
+
+
+def given_models(guides, teachers: Sequence[dict], key: str) -> list[tuple]:
+    """The models that guide from the start, each with the config key that names it.
+
+    Args:
+        guides, teachers: Settings of :class:`DSKDHook`.
+        key: Name of the config key that holds both, for messages.
+
+    Raises:
+        ValueError: One of them is not what it has to be.
+    """
+    known = guides in MODES if isinstance(guides, str) else isinstance(guides, Sequence)
+    if not known or (not isinstance(guides, str) and not guides):
+        raise ValueError(f'{key}.guides={guides!r}: give one of {MODES}, or a list of models')
+    if not isinstance(teachers, Sequence) or not all(isinstance(t, dict) for t in teachers):
+        raise ValueError(f'{key}.teachers={teachers!r}: give a list of dicts')
+    listed = [] if isinstance(guides, str) else guides
+    return [(entry, f'{key}.teachers[{i}]') for i, entry in enumerate(teachers)] + [
+        (entry, f'{key}.guides[{i}]') for i, entry in enumerate(listed)
+    ]
 
 
 def check_fit(teacher: Teacher, kind: str, student: nn.Module) -> None:

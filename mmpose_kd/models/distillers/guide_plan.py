@@ -36,6 +36,7 @@ class GuidePlan:
     ):
         self.key = key
         self.mode = guides if guides in MODES else None
+        self.name = self.mode or 'given'
         for name, value, mode in (
             ('num_guides', num_guides, None),
             ('interval', interval, 'snapshots'),
@@ -93,3 +94,18 @@ class GuidePlan:
                 )
             return list(range(every, length, every))
         return []
+
+    def check_resumed(self, name: str) -> None:
+        """Compare with the run that is resumed.
+
+        Args:
+            name: Of its plan.
+
+        Raises:
+            ValueError: It got its guides in another way.
+        """
+        if name != self.name:
+            raise ValueError(
+                f'{self.key}.guides: the run that is resumed had {name!r}, the config asks for '
+                f'{self.name!r}; give the same, or begin a new run (resume=False)'
+            )

@@ -27,6 +27,21 @@ def keep_guides(count: int, keep_prob: float, generator: torch.Generator) -> lis
     return kept if any(kept) else [i == lucky for i in range(count)]
 
 
+def checked_keep_prob(keep_prob: float, key: str) -> float:
+    """A probability that :func:`keep_guides` can use.
+
+    Args:
+        keep_prob: The setting.
+        key: Name of the config key that holds it, for messages.
+
+    Raises:
+        ValueError: It is not in (0, 1].
+    """
+    if isinstance(keep_prob, bool) or not 0 < keep_prob <= 1:
+        raise ValueError(f'{key}.keep_prob={keep_prob!r}: give a number in (0, 1]')
+    return keep_prob
+
+
 def dense_guidance(losses: Sequence[Tensor]) -> Tensor:
     r"""Mean of the kept guides' losses, :math:`\sum_i b_i l_i / \sum_i b_i`.
 

@@ -1,0 +1,56 @@
+"""Something that is on the model while an iteration runs, and never longer."""
+
+from __future__ import annotations
+
+import contextlib
+
+from mmengine.hooks import Hook
+from mmengine.runner import BaseLoop, Runner
+
+from ..models.listening import replaced
+
+
+class AroundIterationHook(Hook):
+    """Enters a context before each training iteration and leaves it afterwards.
+
+    It is left as well when the training ends in an exception. A subclass says which context:
+    :meth:`around`.
+    """
+
+    def __init__(self):
+        self._loop_guard, self._inside = contextlib.ExitStack(), contextlib.ExitStack()
+
+    def around(self, runner: Runner) -> contextlib.AbstractContextManager:
+        """The context of one iteration."""
+        raise NotImplementedError
+
+    def before_run(self, runner: Runner) -> None:
+        """See to it that the context is left, however the training ends."""
+        loop = runner._train_loop  # not built yet if the run is a test
+        if not isinstance(loop, BaseLoop):
+            return
+        run = loop.run
+
+        def guarded():
+            try:
+                return run()
+            finally:
+                self._inside.close()
+                self._loop_guard.close()
+
+        self._loop_guard.enter_context(replaced(loop, 'run', guarded))
+
+    def after_run(self, runner: Runner) -> None:
+        """Also after a test, which begins with ``before_run`` as well."""
+        self._loop_guard.close()
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch=None) -> None:
+        """Enter the context."""
+        self._inside.close()
+        self._inside.enter_context(self.around(runner))
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch=None, outputs=None
+    ) -> None:
+        """Leave it."""
+        self._inside.close()
