@@ -22,11 +22,11 @@ from mmpose.registry import KEYPOINT_CODECS, MODELS, TRANSFORMS
 from mmpose_kd.deployed import deployed_head
 from mmpose_kd.export import _input_size, export_student
 from mmpose_kd.hooks import DSKDHook
-from mmpose_kd.models.distillers.guide_bank import check_fit
-from mmpose_kd.models.distillers.head_output import head_kind
+from mmpose_kd.models.distillers.guide_checks import check_fit
 from mmpose_kd.models.distillers.model_config import model_config
 from mmpose_kd.models.distillers.teacher import Teacher
 from mmpose_kd.models.distillers.through_teacher_head import head_input_size
+from mmpose_kd.models.heads.head_output import head_kind
 
 CONFIGS = Path(__file__).parents[1] / 'configs'
 ALL = sorted(CONFIGS.rglob('*.py'))
@@ -408,7 +408,7 @@ def test_a_self_distilled_student_is_the_inherited_model_and_its_hook_knows_it(p
     settings = dict(hook)
     assert settings.pop('type') == 'DSKDHook'
     built = DSKDHook(**settings)
-    assert head_kind(model.get_submodule(deployed_head(model)), 'x') == 'heatmap'
+    assert head_kind(model.get_submodule(deployed_head(model))) == 'heatmap'
     epochs = cfg.train_cfg.max_epochs
     assert built.plan.steps(epochs) == [epochs // 3, 2 * epochs // 3]
     for entry in hook.get('teachers', []):

@@ -15,9 +15,10 @@ from mmpose.registry import HOOKS
 from torch import Tensor
 
 from ..models.distillers.guidance import Guidance
-from ..models.distillers.guide_bank import GuideBank, given_models
+from ..models.distillers.guide_bank import GuideBank
+from ..models.distillers.guide_checks import given_models
 from ..models.distillers.guide_plan import GuidePlan
-from ..models.distillers.head_output import read_output
+from ..models.heads.head_output import read_output
 from ..models.listening import replaced, returned_by
 from ..models.losses.dense_guidance import checked_keep_prob, keep_guides
 from ..schedule import Schedule, checked_weight

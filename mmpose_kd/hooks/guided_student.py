@@ -12,7 +12,7 @@ from mmpose.registry import MODELS
 from torch import Tensor
 
 from ..deployed import deployed_head, peeled
-from ..models.distillers.head_output import head_kind
+from ..models.distillers.guide_checks import known_kind
 from ..transforms.fixed_augmentations import random_states_kept
 from .branch_metrics_hook import unwrapped
 
@@ -47,7 +47,7 @@ class GuidedStudent:
             name = type(self.model).__name__
             raise ValueError(f'{key}: model.type={name} has no {path} to guide')
         self.head = self.model.get_submodule(path)
-        self.kind = head_kind(self.head, key)
+        self.kind = known_kind(self.head, key)
         self.beta = getattr(getattr(self.head, 'loss_module', None), 'beta', 1.0)
 
     @property

@@ -366,13 +366,13 @@ def test_the_deployed_part_of_other_methods_is_guided_and_frozen(data, tmp_path,
 
 
 def test_of_a_stacked_hourglass_the_last_stage_is_guided():
-    from mmpose_kd.models.distillers.head_output import head_kind, read_output
+    from mmpose_kd.models.heads.head_output import head_kind, read_output
     from mmpose_kd.models.listening import returned_by
 
     model = randomize(build(plain_config(HOURGLASS)))
     with returned_by(model.head) as caught:
         every = model.head.forward(model.extract_feat(images()))
-    assert head_kind(model.head, 'x') == 'heatmap' and 'forward' not in vars(model.head)
+    assert head_kind(model.head) == 'heatmap' and 'forward' not in vars(model.head)
     assert read_output('heatmap', caught[-1])[0] is every[-1]
 
 

@@ -8,12 +8,12 @@ from typing import Optional
 import torch
 from torch import Tensor
 
+from ..heads.head_output import positions, targets
 from ..heads.targets import label_weights
 from ..losses.binarize import FORMS, binarize, checked_thresholds, guide_maps, peak_bits
 from ..losses.dense_guidance import coordinate_smooth_l1, dense_guidance, weighted_mse
 from ..losses.heatmap_classification import HeatmapClassificationLoss
 from ..losses.simcc_kl import simcc_kl
-from .head_output import positions, targets
 
 TARGETS = ('ground_truth', 'guides')
 NEAR = 0.05  # of the map's width and height
@@ -109,7 +109,7 @@ class Guidance:
             weight: Keypoint weights (B, K), 0 where there is no label.
             beta: Of SimCC: both logits are multiplied by it.
         """
-        if kind == 'simcc':
+        if kind == 'bins':
             return [simcc_kl(tuple(student), tuple(guide), weight, beta) for guide in guides]
         if kind == 'coordinates':
             return [coordinate_smooth_l1(student[0], guide[0], weight) for guide in guides]

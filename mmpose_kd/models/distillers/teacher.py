@@ -16,6 +16,7 @@ from mmpose.registry import MODELS
 from torch import Tensor, nn
 
 from ...checkpoints import CheckpointError, read_checkpoint
+from ..heads import head_output
 from .cache import CacheKey, TeacherCache
 from .model_config import model_config
 from .taps import Tap, found, listen
@@ -30,8 +31,7 @@ DTYPES = {
 
 def num_keypoints(model: nn.Module) -> Optional[int]:
     """K of a model's head; None where the head does not say."""
-    head = getattr(model, 'head', None)
-    return getattr(head, 'out_channels', getattr(head, 'num_joints', None))
+    return head_output.num_keypoints(getattr(model, 'head', None))
 
 
 class Teacher:

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Union
-
 from mmpose.codecs import IntegralRegressionLabel, RegressionLabel, SimCCLabel
-from mmpose.models.heads import (
-    IntegralRegressionHead,
-    RegressionHead,
-    RLEHead,
-    RTMCCHead,
-    SimCCHead,
-)
-from torch import Tensor, nn
+from torch import nn
 
 from ...codecs import CrossRepresentationLabel
+from .head_output import head_kind, names_of
 
-COORDINATES = (RegressionHead, RLEHead, IntegralRegressionHead)  # DSNTHead is one of the last
-BINS = (SimCCHead, RTMCCHead)
+CODECS = {
+    'bins': (SimCCLabel,),
+    'coordinates': (RegressionLabel, IntegralRegressionLabel),
+}
 
 
-def kind_of(head: nn.Module, key: str) -> str:
-    """``'coordinates'`` or ``'bins'``: what a head puts out.
+def deployable_kind(head: nn.Module, key: str) -> str:
+    """``'coordinates'`` or ``'bins'``: see :func:`head_kind`.
 
     Args:
         head: A stock head.
@@ -30,32 +24,15 @@ def kind_of(head: nn.Module, key: str) -> str:
     Raises:
         ValueError: Neither, or its ``decoder`` is missing or not its own.
     """
-    if not isinstance(head, COORDINATES + BINS):
-        raise ValueError(
-            f'{key}.type={type(head).__name__}: give RegressionHead, RLEHead, '
-            'IntegralRegressionHead, DSNTHead, SimCCHead or RTMCCHead'
-        )
-    kind = 'bins' if isinstance(head, BINS) else 'coordinates'
+    kind = head_kind(head)
+    if kind not in CODECS:
+        raise ValueError(f'{key}.type={type(head).__name__}: give one of {names_of(*CODECS)}')
     decoder = head.decoder
     if isinstance(decoder, CrossRepresentationLabel):
         raise ValueError(
             f'{key}.decoder is the codec of both heads: give the stock one in it, codec.deploy'
         )
-    fitting = (SimCCLabel,) if kind == 'bins' else (RegressionLabel, IntegralRegressionLabel)
-    if not isinstance(decoder, fitting):
-        wanted = ' or '.join(codec.__name__ for codec in fitting)
+    if not isinstance(decoder, CODECS[kind]):
+        wanted = ' or '.join(codec.__name__ for codec in CODECS[kind])
         raise ValueError(f'{key}.decoder is a {type(decoder).__name__}: give {wanted}')
     return kind
-
-
-def num_keypoints(head: nn.Module) -> int:
-    """K of a stock head."""
-    return head.num_joints if hasattr(head, 'num_joints') else head.out_channels
-
-
-def prediction(output, kind: str) -> Union[Tensor, tuple[Tensor, Tensor]]:
-    """Coordinates (B, K, 2 or 4), or logits x and y (B, K, bins), of what a head's forward gives.
-
-    Integral heads give their maps as well, which are left out.
-    """
-    return output if kind == 'bins' or isinstance(output, Tensor) else output[0]

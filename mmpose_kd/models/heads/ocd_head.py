@@ -15,7 +15,8 @@ from ...deployed import Deployed
 from ...schedule import Schedule, checked_weight
 from ..listening import returned_by
 from ..modules.gradient_balance import GradientBalance, sum_of_losses
-from .deployable import kind_of, num_keypoints, prediction
+from .deployable import deployable_kind
+from .head_output import num_keypoints, prediction
 from .outputs import attach_prediction
 from .targets import heatmap_samples, label_weights
 
@@ -110,7 +111,7 @@ class OCDHead(BaseHead):
         self.deploy_config = copy.deepcopy(dict(deploy))
         parts = {name: cfg for name, cfg in self.deploy_config.items() if cfg is not None}
         self.deploy = ModuleDict({name: _build(parts[name]) for name in sorted(parts)[::-1]})
-        self.kind = kind_of(self.deploy['head'], 'head.deploy.head')
+        self.kind = deployable_kind(self.deploy['head'], 'head.deploy.head')
         self.cross_weight = self._cross_weight(cross_weight)
         # the deployed part gets the random numbers that it would get alone
         with torch.random.fork_rng(devices=[]):
@@ -162,7 +163,7 @@ class OCDHead(BaseHead):
 
     def _assistant(self, config: dict) -> BaseHead:
         head = _build(config)
-        if kind_of(head, 'head.assistant') != self.kind:
+        if deployable_kind(head, 'head.assistant') != self.kind:
             raise ValueError(
                 f'head.assistant.type={config["type"]!r}: give a head of the kind of '
                 f'head.deploy.head, which predicts {self.kind}'
@@ -255,7 +256,7 @@ class OCDHead(BaseHead):
         necked = self._necked(feats)
         with returned_by(self.deploy['head']) as outputs:
             losses = dict(self.deploy['head'].loss(necked, batch_data_samples, train_cfg))
-        student = prediction(outputs[-1], self.kind)
+        student = prediction(self.kind, outputs[-1])
         task = sum_of_losses(losses)
         cross = self.cross_weight * self.cross_schedule.now()
 
@@ -286,7 +287,7 @@ class OCDHead(BaseHead):
     def _assistant_losses(self, necked, samples, train_cfg: dict, student) -> dict:
         with returned_by(self.assistant) as outputs:
             own = sum_of_losses(self.assistant.loss(necked, samples, train_cfg))
-        output = prediction(outputs[-1], self.kind)
+        output = prediction(self.kind, outputs[-1])
         factor = self.assistant_weight * self.assistant_schedule.now()
         if factor == 0:
             return {'loss_assistant': own, 'loss_from_assistant': own.new_zeros(())}

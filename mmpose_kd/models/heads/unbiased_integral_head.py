@@ -94,7 +94,7 @@ class UnbiasedIntegralHead(IntegralRegressionHead):
     """
 
     kept_in_student = True  # MMPose has no such head: an exported student needs this class
-    output_kind = 'coordinates'  # what DSKDHook has to know of a head that is not MMPose's
+    output_kind = 'coordinates'  # what its forward returns: see head_kind
     decode_is_unbiased = True  # what a loss has to know that aligns maps to coordinates
 
     def __init__(self, *args, debias: bool = False, beta: float = 1.0, **kwargs):

@@ -6,7 +6,7 @@ import torch
 from mmpose_kd.models.distillers.guidance import Guidance
 from mmpose_kd.models.losses.heatmap_classification import FORMS
 
-KINDS = {'heatmap': [(2, 3, 16, 8)], 'simcc': [(2, 3, 16), (2, 3, 32)], 'coordinates': [(2, 3, 2)]}
+KINDS = {'heatmap': [(2, 3, 16, 8)], 'bins': [(2, 3, 16), (2, 3, 32)], 'coordinates': [(2, 3, 2)]}
 
 
 def output(kind, seed=0, device='cpu'):
