@@ -82,6 +82,8 @@ class DSKDHook(AroundIterationHook):
         form (str): ``'soft'``: D(H); ``'hard'``: its bits B(H); ``'raw'``: H itself.
         threshold (float): :math:`\tau` of the bits, relative to the peak, in (0, 1].
         floor (float): Least peak of a map that counts, above 0.
+        below_floor (str): ``'zero'``: a guide's map with a lower peak teaches that nothing is
+            there; ``'skip'``, our addition: it teaches nothing.
         cls (dict, optional): Arguments of :class:`HeatmapClassificationLoss`.
         cls_target (str): ``'ground_truth'``: its bits; ``'guides'``: the mean of the guides' bits.
         seed (int, optional): Of the draws. None: the run's.
@@ -115,6 +117,7 @@ class DSKDHook(AroundIterationHook):
         form: str = 'soft',
         threshold: float = 0.5,
         floor: float = 0.1,
+        below_floor: str = 'zero',
         cls: Optional[dict] = None,
         cls_target: str = 'ground_truth',
         seed: Optional[int] = None,
@@ -127,7 +130,7 @@ class DSKDHook(AroundIterationHook):
         if type(log_interval) is not int or log_interval < 1:
             raise ValueError(f'{KEY}.log_interval={log_interval!r}: give 1 or more')
         self.plan = GuidePlan(guides, num_guides, interval, lengths, KEY)
-        self.guidance = Guidance(form, threshold, floor, cls, cls_target, KEY)
+        self.guidance = Guidance(form, threshold, floor, cls, cls_target, below_floor, KEY)
         self.alpha = checked_weight(alpha, f'{KEY}.alpha')
         self.gamma = gamma if gamma is None else checked_weight(gamma, f'{KEY}.gamma')
         self.alpha_schedule = Schedule.build(alpha_schedule, f'{KEY}.alpha_schedule')
@@ -165,11 +168,7 @@ class DSKDHook(AroundIterationHook):
         with random_states_kept():
             self.student = GuidedStudent(runner, KEY)
             kind = self.student.kind
-            if self.gamma and kind != 'heatmap':
-                raise ValueError(
-                    f'{KEY}.gamma={self.gamma!r}: classification is of heatmaps, the student puts '
-                    f'out {kind}; leave it out'
-                )
+            self.guidance.check_kind(kind, self.gamma)
             if self.gamma is None:
                 self.gamma = 0.001 if kind == 'heatmap' else 0.0
             self.distils = self.alpha > 0 or self.gamma > 0

@@ -324,6 +324,8 @@ def test_students_without_heatmaps_are_guided_too(data, tmp_path, change):
     assert hook_of(runner).gamma == 0
     with pytest.raises(ValueError, match=r'DSKDHook\.gamma=0\.1'):
         train({**cfg, 'custom_hooks': [{**HOOK, 'gamma': 0.1}]})
+    with pytest.raises(ValueError, match=r"DSKDHook\.below_floor='skip'"):
+        train({**cfg, 'custom_hooks': [{**HOOK, 'below_floor': 'skip'}]})
 
 
 def distilled():
@@ -417,6 +419,7 @@ def test_a_head_it_does_not_know_is_refused_before_the_first_step(data, tmp_path
         (dict(form='square'), r"form='square'"),
         (dict(threshold=0), r'threshold=0'),
         (dict(floor=0), r'floor=0'),
+        (dict(below_floor='drop'), r"below_floor='drop'"),
         (dict(cls=dict(kappa=0)), r'cls\.kappa=0'),
         (dict(cls=dict(kapa=1)), r'cls=.*kapa'),
         (dict(cls_target='teacher'), r"cls_target='teacher'"),

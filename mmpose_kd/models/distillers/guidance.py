@@ -10,12 +10,20 @@ from torch import Tensor
 
 from ..heads.head_output import positions, targets
 from ..heads.targets import label_weights
-from ..losses.binarize import FORMS, binarize, checked_thresholds, guide_maps, peak_bits
+from ..losses.binarize import (
+    FORMS,
+    binarize,
+    checked_thresholds,
+    guide_maps,
+    has_peak,
+    peak_bits,
+)
 from ..losses.dense_guidance import coordinate_smooth_l1, dense_guidance, weighted_mse
 from ..losses.heatmap_classification import HeatmapClassificationLoss
 from ..losses.simcc_kl import simcc_kl
 
 TARGETS = ('ground_truth', 'guides')
+BELOW_FLOOR = ('zero', 'skip')
 NEAR = 0.05  # of the map's width and height
 
 
@@ -28,6 +36,10 @@ class Guidance:
         cls: Arguments of :class:`HeatmapClassificationLoss`.
         cls_target: ``'ground_truth'``: bits of the ground truth; ``'guides'``: the mean of the
             guides' bits.
+        below_floor: What a guide's map teaches whose peak is below ``floor``. ``'zero'``: that
+            nothing is there, as in the reconstruction (``'raw'`` knows no floor). ``'skip'``,
+            our addition: nothing at all; for this guide the keypoint has weight 0, and the mean
+            is over all keypoints as before.
         key: Name of the config key, for messages.
 
     Raises:
@@ -41,19 +53,42 @@ class Guidance:
         floor: float = 0.1,
         cls: Optional[dict] = None,
         cls_target: str = 'ground_truth',
+        below_floor: str = 'zero',
         key: str = 'DSKDHook',
     ):
         if form not in FORMS:
             raise ValueError(f'{key}.form={form!r}: choose one of {FORMS}')
         if cls_target not in TARGETS:
             raise ValueError(f'{key}.cls_target={cls_target!r}: choose one of {TARGETS}')
+        if below_floor not in BELOW_FLOOR:
+            raise ValueError(f'{key}.below_floor={below_floor!r}: choose one of {BELOW_FLOOR}')
         checked_thresholds(threshold, floor, key)
         self.form, self.threshold, self.floor = form, threshold, floor
-        self.cls_target = cls_target
+        self.cls_target, self.below_floor, self.key = cls_target, below_floor, key
         try:
             self.cls_loss = HeatmapClassificationLoss(**(cls or {}), key=f'{key}.cls')
         except TypeError as error:
             raise ValueError(f'{key}.cls={cls!r}: {error}') from error
+
+    def check_kind(self, kind: str, gamma: Optional[float]) -> None:
+        """Refuse settings that only heatmaps know, for a student without.
+
+        Args:
+            kind: What the student puts out, see :func:`head_kind`.
+            gamma: Weight of the classification.
+
+        Raises:
+            ValueError: There is such a setting.
+        """
+        for setting, needed in (
+            (f'gamma={gamma!r}', gamma),
+            (f'below_floor={self.below_floor!r}', self.below_floor == 'skip'),
+        ):
+            if needed and kind != 'heatmap':
+                raise ValueError(
+                    f'{self.key}.{setting} is for heatmaps, the student puts out {kind}: leave it '
+                    'out'
+                )
 
     def reads_guides(self, alpha: float, gamma: float) -> bool:
         """Whether the guides are needed for losses of these weights."""
@@ -114,7 +149,14 @@ class Guidance:
         if kind == 'coordinates':
             return [coordinate_smooth_l1(student[0], guide[0], weight) for guide in guides]
         maps = [guide_maps(g[0], self.form, self.threshold, self.floor) for g in guides]
-        return [weighted_mse(student[0], one, weight) for one in maps]
+        weights = [weight * self.teaches(g[0]) for g in guides]
+        return [weighted_mse(student[0], *pair) for pair in zip(maps, weights)]
+
+    def teaches(self, maps: Tensor) -> Tensor:
+        """1 where a guide's heatmap (B, K, H, W) teaches its keypoint, else 0: (B, K)."""
+        if self.below_floor == 'skip':
+            return has_peak(maps, self.floor)
+        return maps.new_ones(maps.shape[:2])
 
     def classification(
         self,
@@ -127,10 +169,14 @@ class Guidance:
 
         It is 0 where the target bits come from guides and there are none.
         """
-        maps = [ground_truth] if self.cls_target == 'ground_truth' else [g[0] for g in guides]
-        if not maps:
+        if self.cls_target == 'ground_truth':
+            return self.cls_loss(student, self.bits(ground_truth), weight)
+        if not guides:
             return student.new_zeros((), dtype=torch.float32)
-        return self.cls_loss(student, sum(self.bits(one) for one in maps) / len(maps), weight)
+        number = sum(self.teaches(g[0]) for g in guides)  # (B, K): how many teach a keypoint
+        # bits of a map without a peak are 0, so that it adds nothing where it does not teach
+        bits = sum(self.bits(g[0]) for g in guides) / number.clamp(min=1)[..., None, None]
+        return self.cls_loss(student, bits, weight * (number > 0))
 
     def bits(self, maps: Tensor) -> Tensor:
         """Target bits of heatmaps: pixels about the peak, or the peak alone for a softmax."""

@@ -33,6 +33,12 @@ def binarize(maps: Tensor, threshold: float = 0.5, floor: float = 0.1) -> Tensor
     return ((maps >= threshold * peak) & (peak >= floor)).to(maps.dtype)
 
 
+def has_peak(maps: Tensor, floor: float = 0.1) -> Tensor:
+    """1 where a heatmap (B, K, H, W) has a peak of at least ``floor``, else 0: (B, K)."""
+    maps = maps.detach()
+    return (maps.amax((-2, -1)) >= floor).to(maps.dtype)
+
+
 def denoise(maps: Tensor, threshold: float = 0.5, floor: float = 0.1) -> Tensor:
     """H times its bits: the shape of the peak stays, all else is 0. See :func:`binarize`."""
     # not a product: what is infinite or nan outside the peak must not come back

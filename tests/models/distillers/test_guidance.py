@@ -48,6 +48,46 @@ def test_target_bits_are_those_of_the_truth_or_the_mean_of_the_guides():
     assert by_guides.classification(student, [], truth, weight) == 0
 
 
+# of two keypoints the guide sees the first alone; the student sees both
+SEEN, UNSEEN = [[[[1.0, 0.0]], [[0.05, 0.0]]]], [[[[0.0, 0.0]], [[2.0, 0.0]]]]
+
+
+def gradient(below_floor, form='soft'):
+    student = torch.tensor(UNSEEN, requires_grad=True)
+    guidance = Guidance(form=form, below_floor=below_floor)
+    (loss,) = guidance.each('heatmap', [student], [[torch.tensor(SEEN)]], torch.ones(1, 2))
+    loss.backward()
+    return loss.item(), student.grad
+
+
+def test_a_map_without_a_peak_teaches_that_nothing_is_there_or_nothing_at_all():
+    zero, toward_nothing = gradient('zero')
+    skip, none = gradient('skip')
+    assert (zero, skip) == ((1 + 4) / 4, 1 / 4)  # the mean is over both keypoints
+    assert toward_nothing[0, 1].tolist() == [[1.0, 0.0]] and none[0, 1].tolist() == [[0.0, 0.0]]
+    assert torch.equal(toward_nothing[0, 0], none[0, 0]) and none[0, 0].abs().sum() > 0
+
+
+@pytest.mark.parametrize('form', ['soft', 'hard', 'raw'])
+def test_a_skipped_keypoint_gets_no_gradient_in_any_form(form):
+    assert gradient('skip', form)[1][0, 1].abs().sum() == 0
+    assert gradient('zero', form)[1][0, 1].abs().sum() > 0
+
+
+def test_target_bits_are_the_mean_of_the_guides_that_have_a_peak():
+    one, two = torch.tensor(SEEN), torch.tensor([[[[0.0, 1.0]], [[0.0, 0.01]]]])
+    three = torch.zeros(1, 2, 1, 2)
+    student, weight = torch.tensor(UNSEEN), torch.ones(1, 2)
+    guides = [[one], [two], [three]]
+    guidance = Guidance(cls_target='guides', below_floor='skip')
+    bits = torch.tensor([[[[0.5, 0.5]], [[0.0, 0.0]]]])
+    expected = guidance.cls_loss(student, bits, torch.tensor([[1.0, 0.0]]))
+    assert guidance.classification(student, guides, one, weight) == expected > 0
+    zero = Guidance(cls_target='guides')
+    expected = zero.cls_loss(student, bits * 2 / 3, weight)
+    assert zero.classification(student, guides, one, weight) == pytest.approx(expected.item())
+
+
 def test_agreement_and_kept_pixels_by_hand():
     truth = torch.zeros(1, 2, 10, 40)
     truth[0, 0, 5, 20] = truth[0, 1, 5, 20] = 1
@@ -63,7 +103,7 @@ def test_agreement_and_kept_pixels_by_hand():
 @pytest.mark.parametrize('form', FORMS)
 def test_nothing_reads_a_value_on_the_host(kind, form):
     """On meta tensors, which have no values, reading one is an error."""
-    guidance = Guidance(cls=dict(form=form), cls_target='guides')
+    guidance = Guidance(cls=dict(form=form), cls_target='guides', below_floor='skip')
     student, guide = (output(kind, seed, 'meta') for seed in (0, 1))
     weight = torch.ones(2, 3, device='meta')
     guidance.each(kind, student, [guide], weight)

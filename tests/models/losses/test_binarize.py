@@ -3,7 +3,13 @@
 import pytest
 import torch
 
-from mmpose_kd.models.losses.binarize import binarize, denoise, guide_maps, peak_bits
+from mmpose_kd.models.losses.binarize import (
+    binarize,
+    denoise,
+    guide_maps,
+    has_peak,
+    peak_bits,
+)
 
 
 def gaussian(height=64, width=48, x=20.0, y=30.0, sigma=2.0, peak=1.0):
@@ -30,6 +36,13 @@ def test_bits_by_hand():
     assert denoise(maps).tolist() == [[[[1, 0.5], [0, 0]], [[0, 0], [0, 0]]]]
     assert guide_maps(maps, 'raw') is maps
     assert torch.equal(guide_maps(maps, 'hard'), binarize(maps))
+
+
+def test_a_map_has_a_peak_where_its_bits_are_not_all_0():
+    maps = torch.tensor([[[[1.0, 0.5]], [[0.09, 0.0]], [[0.1, -3.0]]]])
+    assert has_peak(maps).tolist() == [[1, 0, 1]]
+    assert has_peak(maps, floor=0.05).tolist() == [[1, 1, 1]]
+    assert torch.equal(has_peak(maps), binarize(maps).amax((2, 3)))
 
 
 def test_a_denoised_map_keeps_the_shape_of_its_peak():
