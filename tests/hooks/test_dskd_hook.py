@@ -28,6 +28,7 @@ from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapper
 from mmengine.registry import OPTIM_WRAPPERS
 from mmpose.registry import MODELS
+from ocd import codec_of, ocd_of, plain_of
 from runs import draw
 from torch import nn
 
@@ -362,6 +363,24 @@ def test_the_deployed_part_of_other_methods_is_guided_and_frozen(data, tmp_path,
     assert value(losses[len(losses) - 1]['loss_dskd_kd']) > 0
     guide = saved(tmp_path / 'work/dskd_epoch_1.pth')['state_dict']
     assert guide.keys() == build(with_17()).state_dict().keys()
+    export_student(tmp_path / 'run.py', tmp_path / 'work/epoch_1.pth', tmp_path / 'out')
+    student = saved(tmp_path / 'out/student.pth')['state_dict']
+    assert all(torch.equal(student[key], guide[key]) for key in guide)
+
+
+def test_the_deployed_head_of_ocd_is_guided_and_frozen(data, tmp_path):
+    model, plain = ocd_of('simcc'), plain_of('simcc')
+    for head in (model['head']['deploy']['head'], model['head']['heatmap'], plain['head']):
+        head['out_channels'] = 17
+    cfg = dskd_config(data, tmp_path / 'work', model=model, epochs=2, num_guides=1)
+    cfg['train_dataloader']['dataset']['pipeline'][-2]['encoder'] = codec_of('simcc')
+    Config(cfg).dump(tmp_path / 'run.py')
+    runner, losses = train(cfg)
+    assert deployed_head(runner.model) == 'head.deploy.head'
+    last = losses[len(losses) - 1]
+    assert all(value(last[f'loss_{name}']) > 0 for name in ('kpt', 'heatmap', 'cross', 'dskd_kd'))
+    guide = saved(tmp_path / 'work/dskd_epoch_1.pth')['state_dict']
+    assert guide.keys() == build(plain).state_dict().keys()
     export_student(tmp_path / 'run.py', tmp_path / 'work/epoch_1.pth', tmp_path / 'out')
     student = saved(tmp_path / 'out/student.pth')['state_dict']
     assert all(torch.equal(student[key], guide[key]) for key in guide)
