@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
+from mmengine.dataset import RepeatDataset
 from mmengine.dist import get_rank
 from mmengine.hooks import Hook
 from mmengine.runner import IterBasedTrainLoop, Runner
@@ -22,19 +23,24 @@ class ExactResumeHook(Hook):
 
     MMEngine's checkpoints hold no random state: after a resume augmentations, dropout and the
     like are others than they would have been. With this hook all generators are seeded anew at
-    the start of an epoch, and each sample's augmentation draws from the run's seed, the epoch
-    and the sample's number, whichever worker loads it. So a run that is resumed from the
-    checkpoint of an epoch gives the same losses as one that was never stopped, to the last bit
-    where the arithmetic is (on the CPU).
+    the start of an epoch, and each sample's augmentation draws from the run's seed, the epoch,
+    the data set and the sample's number, whichever worker loads it. So a run that is resumed
+    from the checkpoint of an epoch gives the same losses as one that was never stopped, to the
+    last bit where the arithmetic is (on the CPU).
 
     The pipeline's steps must draw from ``random``, ``numpy.random`` or torch, as MMPose's do.
 
     Raises:
-        ValueError: Before the training: ``randomness.seed`` is not set, or the run counts
-            iterations instead of epochs.
+        ValueError: Before the training: ``randomness.seed`` is not set, the run counts
+            iterations instead of epochs, or a ``RepeatDataset`` shows a sample several times in
+            an epoch, which would be the same picture each time.
     """
 
     priority = 'VERY_LOW'  # after hooks that switch the pipeline
+
+    def __init__(self):
+        # one for all: workers that stay read it, also when a training goes on that was stopped
+        self.epoch = torch.zeros((), dtype=torch.int64).share_memory_()
 
     def before_train(self, runner: Runner) -> None:
         """Look at the settings."""
@@ -48,18 +54,21 @@ class ExactResumeHook(Hook):
                 'custom_hooks: ExactResumeHook needs randomness=dict(seed=...): without it the '
                 'order of the data is another one after a resume'
             )
+        if any(isinstance(d, RepeatDataset) for d in _datasets(runner.train_dataloader.dataset)):
+            raise ValueError(
+                'train_dataloader.dataset: with ExactResumeHook a RepeatDataset would show the '
+                'same pictures several times in an epoch; give the data set in it, and more epochs'
+            )
         self.seed = runner.cfg.randomness.seed
-        self.epoch = torch.zeros(
-            (), dtype=torch.int64
-        ).share_memory_()  # workers that stay read it
 
     def before_train_epoch(self, runner: Runner) -> None:
         """Seed the generators; tell the samples the epoch."""
         self.epoch.fill_(runner.epoch)
-        for dataset in _datasets(runner.train_dataloader.dataset):
-            pipeline = getattr(dataset, 'pipeline', None)
-            if pipeline is not None and not isinstance(pipeline, SeededPipeline):
-                dataset.pipeline = SeededPipeline(pipeline, self.seed, self.epoch)
+        self._unseed(runner)
+        for number, dataset in enumerate(_datasets(runner.train_dataloader.dataset)):
+            if getattr(dataset, 'pipeline', None) is not None:
+                seed = f'{self.seed} {number}'
+                dataset.pipeline = SeededPipeline(dataset.pipeline, seed, self.epoch)
         number = int(_digest(self.seed, runner.epoch, 'rank', get_rank())[:16], 16)
         random.seed(number)
         np.random.seed(number % 2**32)
@@ -67,6 +76,9 @@ class ExactResumeHook(Hook):
 
     def after_train(self, runner: Runner) -> None:
         """Take the seeds off the data set."""
+        self._unseed(runner)
+
+    def _unseed(self, runner: Runner) -> None:
         for dataset in _datasets(runner.train_dataloader.dataset):
             if isinstance(getattr(dataset, 'pipeline', None), SeededPipeline):
                 dataset.pipeline = dataset.pipeline.pipeline
@@ -77,11 +89,11 @@ class SeededPipeline:
 
     Args:
         pipeline: The data set's; its own attributes can be reached here too.
-        seed: The run's.
+        seed: The run's and the data set's.
         epoch: A number in memory that processes share.
     """
 
-    def __init__(self, pipeline: Callable, seed: int, epoch: torch.Tensor):
+    def __init__(self, pipeline: Callable, seed: str, epoch: torch.Tensor):
         self.pipeline, self.seed, self.epoch = pipeline, seed, epoch
 
     def __getattr__(self, name: str):
@@ -90,8 +102,12 @@ class SeededPipeline:
         return getattr(self.pipeline, name)
 
     def __call__(self, sample: dict):
-        with random_states_kept(_digest(self.seed, int(self.epoch), sample.get('sample_idx'))):
-            return self.pipeline(sample)
+        key = (self.seed, int(self.epoch), sample.get('sample_idx'))
+        with random_states_kept(_digest(*key)):
+            packed = self.pipeline(sample)
+        if packed is None:  # the data set draws another sample
+            np.random.seed(int(_digest(*key, 'another')[:8], 16))
+        return packed
 
 
 def _digest(*parts) -> str:

@@ -1,7 +1,14 @@
-"""ExactResumeHook: what it asks for, and that the data set is as it was afterwards."""
+"""ExactResumeHook: a resumed run goes on exactly, and the data set is as it was afterwards."""
 
+import copy
+
+import numpy as np
 import pytest
-from dskd_runs import dskd_config, train, without_dskd
+from dskd_runs import Record, dskd_config, make_runner, train, without_dskd
+from mmcv.transforms import BaseTransform
+from mmengine.dataset import Compose
+from mmengine.hooks import Hook
+from mmpose.registry import TRANSFORMS
 from runs import draw
 
 from mmpose_kd.hooks.exact_resume_hook import SeededPipeline
@@ -12,18 +19,130 @@ def data(tmp_path_factory):
     return draw(tmp_path_factory.mktemp('drawn') / 'data')
 
 
+def config(data, folder, epochs=2):
+    return without_dskd(dskd_config(data, folder, epochs=epochs))
+
+
+def without_learning(cfg):
+    """Losses differ where the pictures do."""
+    cfg['optim_wrapper']['optimizer'] = dict(type='SGD', lr=0.0)
+    cfg['train_dataloader']['sampler']['shuffle'] = False
+    return cfg
+
+
 def test_a_run_without_a_seed_or_without_epochs_is_refused(data, tmp_path):
-    cfg = without_dskd(dskd_config(data, tmp_path, epochs=1))
+    cfg = config(data, tmp_path, epochs=1)
     with pytest.raises(ValueError, match=r'ExactResumeHook needs randomness=dict\(seed'):
         train({**cfg, 'randomness': dict(seed=None)})
     with pytest.raises(ValueError, match=r'ExactResumeHook needs train_cfg\.by_epoch=True'):
         train({**cfg, 'train_cfg': dict(by_epoch=False, max_iters=2)})
+    dataset = cfg['train_dataloader']['dataset']
+    cfg['train_dataloader']['dataset'] = dict(type='RepeatDataset', dataset=dataset, times=2)
+    with pytest.raises(ValueError, match=r'train_dataloader\.dataset: .*RepeatDataset'):
+        train(cfg)
 
 
 def test_augmentations_differ_between_epochs_and_the_pipeline_is_given_back(data, tmp_path):
-    cfg = without_dskd(dskd_config(data, tmp_path, epochs=2))
-    cfg['optim_wrapper']['optimizer'] = dict(type='SGD', lr=0.0)
-    cfg['train_dataloader']['sampler']['shuffle'] = False
-    runner, losses = train(cfg)
+    runner, losses = train(without_learning(config(data, tmp_path)))
     assert losses[0] != losses[len(losses) // 2]  # the same persons, other pictures
     assert not isinstance(runner.train_dataloader.dataset.pipeline, SeededPipeline)
+
+
+class Switch(Hook):
+    """Another pipeline from the second epoch on, as in the last stage of RTMPose's trainings.
+
+    It does what MMDetection's PipelineSwitchHook does, also to workers that stay.
+    """
+
+    def __init__(self):
+        self.switched = self.restarts = False
+
+    def before_train_epoch(self, runner):
+        loader = runner.train_dataloader
+        if runner.epoch >= 1 and not self.switched:
+            steps = copy.deepcopy(runner.cfg.train_dataloader.dataset.pipeline)
+            loader.dataset.pipeline = Compose([s for s in steps if s.type != 'RandomFlip'])
+            loader._DataLoader__initialized = False
+            loader._iterator = None
+            self.switched = self.restarts = True
+        elif self.restarts:
+            loader._DataLoader__initialized = True
+
+
+def test_it_resumes_exactly_with_workers_that_stay_and_a_pipeline_that_is_switched(data, tmp_path):
+    def losses_of(**changes):
+        cfg = config(data, tmp_path, epochs=3)
+        cfg['train_dataloader'].update(num_workers=2, persistent_workers=True)
+        record = Record()
+        make_runner(cfg, record, Switch(), **changes).train()
+        return record.losses
+
+    whole = losses_of()
+    (tmp_path / 'last_checkpoint').write_text(str(tmp_path / 'epoch_1.pth'))
+    resumed = losses_of(resume=True)
+    assert resumed == {step: whole[step] for step in resumed} and 0 < len(resumed) < len(whole)
+
+
+def test_pictures_still_differ_where_a_stopped_training_goes_on(data, tmp_path):
+    def stop():
+        record.end_at = None
+        raise KeyboardInterrupt
+
+    record = Record(1, stop)
+    runner = make_runner(without_learning(config(data, tmp_path, epochs=3)), record)
+    with pytest.raises(KeyboardInterrupt):
+        runner.train()
+    runner.train()
+    steps = len(runner.train_dataloader)
+    first = [record.losses[1 + epoch * steps] for epoch in range(3)]
+    assert first[0] != first[1] != first[2] != first[0]
+
+
+def test_the_same_number_in_two_data_sets_gives_two_augmentations(data, tmp_path):
+    cfg = config(data, tmp_path)
+    dataset = cfg['train_dataloader']['dataset']
+    pipeline = dataset.pop('pipeline')
+    own = ('LoadImage', 'GetBBoxCenterScale', 'RandomBBoxTransform')
+    half = dict(**dataset, pipeline=[s for s in pipeline if s['type'] in own])
+    cfg['train_dataloader']['dataset'] = dict(
+        type='CombinedDataset',
+        metainfo=dict(from_file='configs/_base_/datasets/coco.py'),
+        datasets=[half, copy.deepcopy(half)],
+        pipeline=[s for s in pipeline if s['type'] not in own],
+    )
+
+    class Look(Hook):
+        def before_train_iter(self, runner, batch_idx, data_batch=None):
+            one, two = runner.train_dataloader.dataset.datasets
+            assert np.array_equal(one[0]['keypoints'], two[0]['keypoints'])
+            assert not np.array_equal(one[0]['bbox_center'], two[0]['bbox_center'])
+            assert np.array_equal(two[0]['bbox_center'], two[0]['bbox_center'])
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        make_runner(cfg, Look()).train()
+
+
+def test_what_takes_the_place_of_a_sample_that_a_step_gives_up_is_the_same_again(
+    data, tmp_path, monkeypatch
+):
+    class GiveUp(BaseTransform):
+        def transform(self, results):
+            return None if results['sample_idx'] == 0 else results
+
+    monkeypatch.setitem(TRANSFORMS.module_dict, 'GiveUp', GiveUp)
+    cfg = config(data, tmp_path)
+    cfg['train_dataloader']['dataset']['pipeline'].insert(0, dict(type='GiveUp'))
+
+    class Look(Hook):
+        def before_train_iter(self, runner, batch_idx, data_batch=None):
+            found = set()
+            for seed in range(8):  # whatever was drawn before
+                np.random.seed(seed)
+                sample = runner.train_dataloader.dataset[0]['data_samples']
+                found.add(tuple(sample.gt_instances.bboxes.ravel().tolist()))
+            assert len(found) == 1
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        make_runner(cfg, Look()).train()
