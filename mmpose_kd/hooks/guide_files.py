@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Optional
 
 from mmengine.hooks import CheckpointHook
-from mmengine.runner import Runner
+from mmengine.runner import Runner, find_latest_checkpoint
 
 
 class GuideFiles:
@@ -22,7 +24,9 @@ class GuideFiles:
 
     def folder(self, runner: Runner) -> Path:
         """Of the checkpoints; if that is a server, the run's own."""
-        return _checkpoints(runner)[0]
+        hook = _checkpoint_hook(runner)
+        beside = None if _on_server(hook) else getattr(hook, 'out_dir', None)
+        return Path(beside or runner.work_dir)
 
     def note(self, runner: Runner, meta: dict, files: Sequence[str]) -> None:
         """Note what the checkpoint needs that is about to be written, remove what none needs.
@@ -32,9 +36,13 @@ class GuideFiles:
             meta: The checkpoint's.
             files: Names of its guides' files, which are there already.
         """
-        folder, template, by_epoch = _checkpoints(runner)
-        step = str(meta['epoch' if by_epoch else 'iter'])
+        hook = _checkpoint_hook(runner)
+        template = getattr(hook, 'filename_tmpl', 'epoch_{}.pth')
+        step = str(meta['epoch' if getattr(hook, 'by_epoch', True) else 'iter'])
         self._needed[step] = list(files)
+        if _on_server(hook):
+            return  # which checkpoints are left is not known here
+        folder = self.folder(runner)
         names = [p.name for p in folder.glob('*') if not p.name.startswith('dskd_')]
         for old in set(self._needed) - {step}:
             if any(name.endswith(template.format(old)) for name in names):
@@ -53,20 +61,38 @@ class GuideFiles:
         Returns:
             From the name of a file to its path: beside the checkpoint, in this run's folder, or
             in that of the run that wrote it.
+
+        Raises:
+            ValueError: The checkpoint names a file that cannot be a guide's; also from the
+                function that is returned.
         """
+        for files in state['references'].values():
+            for file in files:
+                _check_name(file)
         self._needed = state['references']
-        beside = [Path(runner._load_from).parent] if runner._load_from else []
+        resumed = runner._load_from or find_latest_checkpoint(runner.work_dir)
+        beside = [Path(resumed).parent] if resumed else []
         folders = [*beside, Path(runner.work_dir), Path(state['folder'])]
-        return lambda file: next(
-            (folder / file for folder in folders if (folder / file).is_file()), folders[0] / file
+
+        def find(file: str) -> Path:
+            _check_name(file)
+            paths = [folder / file for folder in folders]
+            return next((path for path in paths if path.is_file()), paths[0])
+
+        return find
+
+
+def _checkpoint_hook(runner: Runner) -> Optional[CheckpointHook]:
+    return next((hook for hook in runner.hooks if isinstance(hook, CheckpointHook)), None)
+
+
+def _on_server(hook: Optional[CheckpointHook]) -> bool:
+    return '://' in str(getattr(hook, 'out_dir', ''))
+
+
+def _check_name(file: str) -> None:
+    """A checkpoint may come from anywhere: it must not name other files than guides."""
+    if not re.fullmatch(r'dskd_\w+\.pth', file):
+        raise ValueError(
+            f'the checkpoint that is resumed names {file!r}, which is no name of a guide'
         )
-
-
-def _checkpoints(runner: Runner) -> tuple[Path, str, bool]:
-    """Folder of the checkpoints, what their names end with, whether they count epochs."""
-    hook = next((h for h in runner.hooks if isinstance(h, CheckpointHook)), None)
-    folder = getattr(hook, 'out_dir', None) or runner.work_dir
-    if '://' in str(folder):  # a server: the guides stay here
-        folder = runner.work_dir
-    template = getattr(hook, 'filename_tmpl', 'epoch_{}.pth')
-    return Path(folder), template, getattr(hook, 'by_epoch', True)
