@@ -9,6 +9,11 @@ from typing import Optional, Union
 from mmengine.logging import MessageHub
 
 
+def is_number(value) -> bool:
+    """Whether a setting is a number; True and False are none."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
 def checked_weight(weight: float, key: str) -> float:
     """A loss's weight, if it is a number, 0 or more.
 
@@ -19,8 +24,7 @@ def checked_weight(weight: float, key: str) -> float:
     Raises:
         ValueError: It is none.
     """
-    number = isinstance(weight, (int, float)) and not isinstance(weight, bool)
-    if not number or not 0 <= weight < math.inf:
+    if not is_number(weight) or not 0 <= weight < math.inf:
         raise ValueError(f'{key}={weight!r}: give a number, 0 or more')
     return weight
 

@@ -32,11 +32,11 @@ class AroundIterationHook(Hook):
         run = loop.run
 
         def guarded():
+            self._loop_guard.close()
             try:
                 return run()
             finally:
                 self._inside.close()
-                self._loop_guard.close()
 
         self._loop_guard.enter_context(replaced(loop, 'run', guarded))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 from collections.abc import Sequence
 from typing import Optional, Union
 
@@ -18,7 +17,6 @@ from ..models.distillers.guidance import Guidance
 from ..models.distillers.guide_bank import GuideBank
 from ..models.distillers.guide_checks import given_models
 from ..models.distillers.guide_plan import GuidePlan
-from ..models.heads.head_output import read_output
 from ..models.listening import replaced, returned_by
 from ..models.losses.dense_guidance import checked_keep_prob, keep_guides
 from ..schedule import Schedule, checked_weight
@@ -127,6 +125,8 @@ class DSKDHook(AroundIterationHook):
         self.given = given_models(guides, teachers, KEY)
         if redraw and guides != 'generations':
             raise ValueError(f"{KEY}.redraw=True needs guides='generations', found {guides!r}")
+        if seed is not None and type(seed) is not int:
+            raise ValueError(f'{KEY}.seed={seed!r}: give a whole number or None')
         if type(log_interval) is not int or log_interval < 1:
             raise ValueError(f'{KEY}.log_interval={log_interval!r}: give 1 or more')
         self.plan = GuidePlan(guides, num_guides, interval, lengths, KEY)
@@ -140,11 +140,21 @@ class DSKDHook(AroundIterationHook):
         self.seed, self.log_interval = seed, log_interval
 
         self.files = GuideFiles()
+        self.bank: Optional[GuideBank] = None
+        self.distils = False
         self._saved: Optional[dict] = None  # of the checkpoint that the run goes on from
+        self._redrawn: Optional[int] = None  # the step at which the weights were drawn last
         self._watch, self._by_epoch = False, True
         self._watched: dict[str, Tensor] = {}
 
     # ------------------------------------------------------------------ begin and end
+
+    def before_run(self, runner: Runner) -> None:
+        """Refuse a second one, as where a config adds it to those of a config that has it."""
+        count = sum(isinstance(hook, DSKDHook) for hook in runner.hooks)
+        if count > 1:
+            raise ValueError(f'{KEY} stands {count} times in custom_hooks: give it once')
+        super().before_run(runner)
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Take the state of the run that goes on; its guides are read when the model is known."""
@@ -153,12 +163,13 @@ class DSKDHook(AroundIterationHook):
 
     def before_train(self, runner: Runner) -> None:
         """Look at the model, gather the guides."""
+        saved, self._saved = self._saved, None
+        if saved is None and self.bank is not None and runner.iter > 0:
+            return  # the same training goes on after an interruption
         self._by_epoch = not isinstance(runner.train_loop, IterBasedTrainLoop)
         self.start(runner, runner.max_epochs if self._by_epoch else runner.max_iters)
-        if self._saved is not None and self.distils:
-            with random_states_kept():
-                self._resume(runner, self._saved)
-            self.bank.to(self.student.device)
+        if saved is not None and self.distils:
+            self._resume(runner, saved)
 
     def start(self, runner: Runner, length: int) -> None:
         """Get ready for a run of ``length`` epochs (or iterations), with the given guides.
@@ -176,6 +187,8 @@ class DSKDHook(AroundIterationHook):
             self.bank = GuideBank(self.student.config, kind, self.plan.num_guides, KEY)
             for i, (entry, key) in enumerate(self.given if self.distils else []):
                 self.bank.give(i, entry, self.student.head, key)
+            if self._due:
+                self.bank.check_copy(self.student.state_dict())
             self._start_draws(runner)
         self.bank.to(self.student.device)
 
@@ -210,7 +223,7 @@ class DSKDHook(AroundIterationHook):
         def guided_loss(inputs: Tensor, data_samples: list) -> dict:
             with returned_by(self.student.head) as caught:
                 losses = plain_loss(inputs, data_samples)
-            student = read_output(self.student.kind, caught[-1])
+            student = self.student.output(caught)
             return {**losses, **self._losses(model, inputs, data_samples, student)}
 
         return replaced(model, 'loss', guided_loss)
@@ -260,7 +273,10 @@ class DSKDHook(AroundIterationHook):
 
     def _freeze_if_due(self, runner: Runner, done: int) -> None:
         if done in self._due:
-            self.freeze(runner, f'{"epoch" if self._by_epoch else "iter"}_{done}')
+            self.freeze(runner, self._name(done))
+
+    def _name(self, done: int) -> str:
+        return f'{"epoch" if self._by_epoch else "iter"}_{done}'
 
     def freeze(self, runner: Runner, name: str) -> None:
         """Make a guide of the student as it is now.
@@ -276,16 +292,15 @@ class DSKDHook(AroundIterationHook):
 
     def _begin_generation(self, runner: Runner, done: int) -> None:
         """New weights, the same in every process and in a run that is resumed here."""
-        if not self.redraw or done not in self._due:
-            return
-        seed = hashlib.sha256(f'{self._redraw_seed} {done}'.encode()).hexdigest()
-        self.student.draw_anew(seed, runner.optim_wrapper)
+        if self.redraw and done in self._due and done != self._redrawn:
+            self.student.draw_anew(f'{self._redraw_seed} {done}', runner.optim_wrapper)
+            self._redrawn = done
 
     # ------------------------------------------------------------------ the state
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Add the state; the guides go into files of their own, before the checkpoint is there."""
-        if not getattr(self, 'distils', False):
+        if not self.distils:
             return
         meta = checkpoint['meta']
         guides = self.bank.write(self.files.folder(runner))
@@ -297,6 +312,7 @@ class DSKDHook(AroundIterationHook):
             generation=sum(due <= done for due in self._due),
             draws=self._draws.get_state(),
             redraw_seed=self._redraw_seed,
+            redrawn=self._redrawn,
             **self.files.state(runner),
         )
 
@@ -308,6 +324,17 @@ class DSKDHook(AroundIterationHook):
             )
             return
         self.plan.check_resumed(saved['guides_from'])
-        self.bank.read(saved['guides'], self.files.resume(runner, saved))
+        with random_states_kept():
+            self.bank.read(saved['guides'], self.files.resume(runner, saved))
+        self.bank.to(self.student.device)
         self._draws.set_state(saved['draws'].cpu())
-        self._redraw_seed = saved['redraw_seed']
+        self._redraw_seed, self._redrawn = saved['redraw_seed'], saved.get('redrawn')
+        done = runner.epoch if self._by_epoch else runner.iter
+        planned = [self._name(due) for due in self._due if due <= done][-self.plan.num_guides :]
+        found = [guide.name for guide in self.bank.guides if guide.file]
+        if found != planned:
+            runner.logger.warning(
+                f'{KEY}: the run that is resumed has these guides: {", ".join(found) or "none"}; '
+                f'with the settings of now it would have been {", ".join(planned) or "none"}; it '
+                'goes on with those it has'
+            )

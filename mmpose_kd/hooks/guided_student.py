@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 from typing import Union
 
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from ..deployed import deployed_head, peeled
 from ..models.distillers.guide_checks import known_kind
+from ..models.heads.head_output import read_output
 from ..transforms.fixed_augmentations import random_states_kept
 from .branch_metrics_hook import unwrapped
 
@@ -36,7 +38,7 @@ class GuidedStudent:
     """
 
     def __init__(self, runner: Runner, key: str):
-        self.model = unwrapped(runner)
+        self.model, self.key = unwrapped(runner), key
         self._whole = _model_config(runner, key)
         self._parts = list(peeled(self._whole, self.model))
         self.config = self._whole
@@ -62,14 +64,30 @@ class GuidedStudent:
             state = part.state_dict(state)
         return state
 
+    def output(self, returned: list) -> list[Tensor]:
+        """What the head said, see :func:`read_output`.
+
+        Args:
+            returned: What its ``forward`` returned each time it was run.
+
+        Raises:
+            ValueError: It was not run.
+        """
+        if not returned:
+            raise ValueError(
+                f'{self.key}: {type(self.head).__name__}.loss() does not call its own forward(), '
+                'so that what it puts out is not known'
+            )
+        return read_output(self.kind, returned[-1])
+
     def draw_anew(self, seed: str, optim_wrapper: Union[OptimWrapper, OptimWrapperDict]) -> None:
         """Give the whole model new weights, and the optimiser an empty state.
 
         Args:
-            seed: Hexadecimal; the same one gives the same weights.
+            seed: The same one gives the same weights.
             optim_wrapper: The run's.
         """
-        with random_states_kept(seed):
+        with random_states_kept(hashlib.sha256(seed.encode()).hexdigest()):
             fresh = MODELS.build(copy.deepcopy(self._whole))
             fresh.init_weights()
         self.model.load_state_dict(fresh.state_dict())

@@ -29,7 +29,7 @@ from mmengine.optim import OptimWrapper
 from mmengine.registry import OPTIM_WRAPPERS
 from mmpose.registry import MODELS
 from ocd import codec_of, ocd_of, plain_of
-from runs import draw
+from runs import draw, run_config
 from torch import nn
 
 from mmpose_kd.deployed import deployed_head
@@ -278,6 +278,91 @@ def test_a_redrawn_generation_starts_anew(data, tmp_path):
     assert [count for _, count in first.values()] == [0, 0, 0]
 
 
+# -------------------------------------------------------------- other ways to run it
+
+
+def test_it_goes_on_with_its_guides_where_an_interrupted_training_goes_on(data, tmp_path):
+    """As in a notebook: Ctrl-C, and ``runner.train()`` once more."""
+    whole_runner, whole = train(dskd_config(data, tmp_path / 'whole', epochs=3))
+
+    def interrupt():
+        record.end_at = None
+        raise KeyboardInterrupt
+
+    per_epoch = len(whole) // 3
+    record = Record(2 * per_epoch, interrupt)
+    runner = make_runner(dskd_config(data, tmp_path / 'parts', epochs=3), record)
+    with pytest.raises(KeyboardInterrupt):
+        runner.train()
+    runner.train()
+    assert record.losses == whole
+    bank, other = hook_of(runner).bank, hook_of(whole_runner).bank
+    assert [g.sha256 for g in bank.guides] == [g.sha256 for g in other.guides]
+
+
+def test_a_resume_within_a_redrawn_generation_keeps_what_was_learned(data, tmp_path):
+    """Checkpoints that are written by iterations lie in the middle of an epoch."""
+    first = {}
+
+    class Look(Hook):
+        def before_train_iter(self, runner, batch_idx, data_batch=None):
+            first.setdefault('bias', runner.model.head.final_layer.bias.detach().clone())
+
+    cfg = dskd_config(data, tmp_path, epochs=3, redraw=True)
+    cfg['default_hooks']['checkpoint'] = dict(type='CheckpointHook', interval=1, by_epoch=False)
+    _, losses = train(cfg)
+    step = len(losses) // 3 + 1  # one step into the second generation
+    (tmp_path / 'last_checkpoint').write_text(str(tmp_path / f'iter_{step}.pth'))
+    make_runner(cfg, Look(), resume=True).train()
+    expected = saved(tmp_path / f'iter_{step}.pth')['state_dict']['head.final_layer.bias']
+    assert torch.equal(first['bias'], expected) and expected.abs().sum() > 0
+
+
+def test_of_more_guides_than_the_resumed_run_asks_for_the_newest_are_kept(data, tmp_path):
+    cfg = dskd_config(data, tmp_path, epochs=4, guides='snapshots', interval=1, num_guides=3)
+    train(cfg)
+    (tmp_path / 'last_checkpoint').write_text(str(tmp_path / 'epoch_3.pth'))
+    cfg['custom_hooks'][-1]['num_guides'] = 1
+    runner, _ = train(cfg, resume=True)
+    assert [guide.name for guide in hook_of(runner).bank.guides] == ['epoch_3']
+
+
+def test_a_changed_plan_is_told_and_the_run_goes_on_with_its_guides(data, tmp_path):
+    cfg = dskd_config(data, tmp_path, epochs=3)
+    train(cfg)
+    runner, _ = train(cfg, resume=True, train_cfg__max_epochs=6)
+    log = next(tmp_path.glob(f'{runner.timestamp}/*.log')).read_text()
+    assert 'epoch_1, epoch_2' in log and 'would have been epoch_2;' in log
+    assert [guide.name for guide in hook_of(runner).bank.guides] == ['epoch_2', 'epoch_4']
+
+
+def test_a_test_or_a_validation_alone_does_not_need_the_guides(data, tmp_path):
+    cfg = run_config(data, tmp_path, with_17())
+    cfg['custom_hooks'] = [{**HOOK, 'guides': ['nowhere.pth']}]
+    del cfg['default_hooks']['checkpoint']['save_best']  # MMEngine needs a training for that
+    for job in ('test', 'val'):
+        runner = make_runner(cfg)
+        clean = traces(runner.model)
+        assert 'coco/AP' in getattr(runner, job)()
+        assert traces(runner.model) == clean
+
+
+def test_every_checkpoint_that_is_left_finds_its_guides(data, tmp_path):
+    """Beside the newest, those of two best ones, which are replaced at times of their own."""
+    cfg = run_config(data, tmp_path, with_17())
+    hook = dict(guides='snapshots', interval=1, num_guides=1)
+    cfg['custom_hooks'] = [{**HOOK, **hook}]
+    cfg['train_cfg'] = dict(by_epoch=True, max_epochs=6, val_interval=1)
+    cfg['default_hooks']['checkpoint'].update(
+        max_keep_ckpts=1, save_best=['EPE', 'coco/AP'], rule=['less', 'greater']
+    )
+    train(cfg)
+    left = [p for p in tmp_path.glob('*.pth') if not p.name.startswith('dskd_')]
+    needed = {guide['file'] for p in left for guide in saved(p)['dskd']['guides']}
+    assert {p.name for p in tmp_path.glob('dskd_*.pth')} == needed
+    assert len(left) > 1
+
+
 # ------------------------------------------------------------------- other models
 
 
@@ -443,12 +528,50 @@ def test_a_head_it_does_not_know_is_refused_before_the_first_step(data, tmp_path
         (dict(cls=dict(kapa=1)), r'cls=.*kapa'),
         (dict(cls_target='teacher'), r"cls_target='teacher'"),
         (dict(log_interval=0), r'log_interval=0'),
+        (dict(seed='one'), r"seed='one'"),
+        (dict(alpha='1'), r"alpha='1'"),
+        (dict(keep_prob='1'), r"keep_prob='1'"),
+        (dict(threshold='1'), r"threshold='1'"),
+        (dict(floor='1'), r"floor='1'"),
+        (dict(lengths=3), r'lengths=3'),
         (dict(alpha_schedule=dict(type='up')), r'alpha_schedule\.type'),
     ],
 )
 def test_a_bad_setting_is_named(settings, message):
     with pytest.raises(ValueError, match=f'DSKDHook.{message}'):
         DSKDHook(**settings)
+
+
+def test_two_of_it_in_one_run_are_refused(data, tmp_path):
+    """As where a config adds it to those of a config that has it."""
+    cfg = dskd_config(data, tmp_path, hooks=[HOOK])
+    with pytest.raises(ValueError, match=r'DSKDHook stands 2 times in custom_hooks'):
+        train(cfg)
+
+
+def test_a_head_that_does_not_run_its_forward_is_told(data, tmp_path, monkeypatch):
+    class OwnWay(MODELS.get('HeatmapHead')):
+        output_kind = 'heatmap'
+
+        def loss(self, feats, samples, train_cfg=None):
+            return {'loss_kpt': self.final_layer(self.deconv_layers(feats[-1])).mean()}
+
+    monkeypatch.setitem(MODELS.module_dict, 'OwnWay', OwnWay)
+    model = with_17()
+    model['head']['type'] = 'OwnWay'
+    with pytest.raises(ValueError, match=r'OwnWay\.loss\(\) does not call .*forward'):
+        train(dskd_config(data, tmp_path, model=model))
+
+
+def test_a_student_that_its_config_does_not_give_again_is_told_before_the_first_step(
+    data, tmp_path
+):
+    record = Record()
+    runner = make_runner(dskd_config(data, tmp_path), record)
+    runner.model.backbone.extra = nn.Linear(1, 1)
+    with pytest.raises(ValueError, match=r'(?s)DSKDHook.*model.*backbone\.extra'):
+        runner.train()
+    assert record.losses == {}
 
 
 @pytest.mark.parametrize(

@@ -80,6 +80,23 @@ class GuideBank:
         teacher.load()
         self.guides.append(Guide(f'guide{number}', teacher, teacher.digest()))
 
+    def check_copy(self, state: dict[str, Tensor]) -> None:
+        """See to it that the student can be frozen later.
+
+        Args:
+            state: Weights of the student as it is deployed.
+
+        Raises:
+            ValueError: They do not fit the model that its config gives.
+        """
+        try:
+            Teacher(self.config, None, key=self.key).take(state)
+        except RuntimeError as error:
+            raise ValueError(
+                f'{self.key}: the config of the model does not give the model in training, so '
+                f'that no copies of it can be made: {error}'
+            ) from error
+
     def freeze(self, name: str, state: dict[str, Tensor]) -> None:
         """Add a copy of the student; of more than ``largest`` the oldest goes.
 
@@ -95,9 +112,11 @@ class GuideBank:
         teacher = Teacher(self.config, None, key=f'{self.key} ({name})')
         teacher.take(state)
         self.guides.append(Guide(name, teacher, teacher.digest(), f'dskd_{name}.pth'))
-        own = [guide for guide in self.guides if guide.file]
-        if len(own) > self.largest:
-            self.guides.remove(own[0])
+        self._forget_oldest()
+
+    def _forget_oldest(self) -> None:
+        for guide in [guide for guide in self.guides if guide.file][: -self.largest]:
+            self.guides.remove(guide)
 
     def outputs(self, guide: Guide, inputs: Tensor, samples: list, preprocessor) -> list[Tensor]:
         """What a guide says about a batch, see :func:`read_output`; constants in float32.
@@ -173,3 +192,4 @@ class GuideBank:
                     f'{told} is not the guide that the checkpoint was trained with: its weights '
                     'are others. Give the files of that run, or begin a new one'
                 )
+        self._forget_oldest()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Optional, Union
 
+from ...schedule import is_number
+
 MODES = ('generations', 'snapshots')
 
 
@@ -56,8 +58,10 @@ class GuidePlan:
                 f'{key}.interval={interval!r}: give a whole number of epochs, or a float in '
                 '(0, 1) for a share of the run'
             )
-        self.lengths = tuple(lengths or (1,) * (self.num_guides + 1))
-        if len(self.lengths) != self.num_guides + 1 or not all(x > 0 for x in self.lengths):
+        given = (1,) * (self.num_guides + 1) if lengths is None else lengths
+        self.lengths = tuple(given) if isinstance(given, Sequence) else ()
+        numbers = all(is_number(x) and x > 0 for x in self.lengths)
+        if len(self.lengths) != self.num_guides + 1 or not numbers:
             raise ValueError(
                 f'{key}.lengths={lengths!r}: give {self.num_guides + 1} numbers above 0, one for '
                 f'each generation of num_guides={self.num_guides}'

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ...schedule import is_number
+
 FORMS = ('soft', 'hard', 'raw')
 
 
@@ -80,7 +82,7 @@ def checked_thresholds(threshold: float, floor: float, key: str) -> None:
     Raises:
         ValueError: One is out of its range.
     """
-    if isinstance(threshold, bool) or not 0 < threshold <= 1:
+    if not is_number(threshold) or not 0 < threshold <= 1:
         raise ValueError(f'{key}.threshold={threshold!r}: give a number in (0, 1]')
-    if isinstance(floor, bool) or not 0 < floor < float('inf'):
+    if not is_number(floor) or not 0 < floor < float('inf'):
         raise ValueError(f'{key}.floor={floor!r}: give a number above 0')

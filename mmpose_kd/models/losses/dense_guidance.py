@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ...schedule import is_number
+
 
 def keep_guides(count: int, keep_prob: float, generator: torch.Generator) -> list[bool]:
     """Which of the guides take part in this step: each with ``keep_prob``, at least one.
@@ -37,7 +39,7 @@ def checked_keep_prob(keep_prob: float, key: str) -> float:
     Raises:
         ValueError: It is not in (0, 1].
     """
-    if isinstance(keep_prob, bool) or not 0 < keep_prob <= 1:
+    if not is_number(keep_prob) or not 0 < keep_prob <= 1:
         raise ValueError(f'{key}.keep_prob={keep_prob!r}: give a number in (0, 1]')
     return keep_prob
 
