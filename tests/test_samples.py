@@ -26,7 +26,8 @@ SAMPLES = os.environ.get('MMPOSE_KD_SAMPLES')
 CONFIGS = sorted((Path(__file__).parents[1] / 'configs').glob('*.py'))
 ONLINE = [path for path in CONFIGS if path.stem.startswith('okdhp_')]
 SELF = [path for path in CONFIGS if path.stem.startswith('dskd_')]
-TAUGHT = [path for path in CONFIGS if path not in ONLINE + SELF]
+BESIDE = [path for path in CONFIGS if path.stem.startswith('ocd_')]
+TAUGHT = [path for path in CONFIGS if path not in ONLINE + SELF + BESIDE]
 
 pytestmark = [
     pytest.mark.slow,
@@ -144,6 +145,27 @@ def tested(run, checkpoint, name):
     return Runner.from_cfg(cfg).test()
 
 
+def check_student(config, work, metric):
+    """The student, in MMPose without mmpose_kd, measures what it does in training.
+
+    Args:
+        config: The shipped config; the present folder is that of its run.
+        work: Folder of the run, with two epochs.
+        metric: One that must be among those measured.
+
+    Returns:
+        Metrics of the model in training.
+    """
+    run = work / config.name
+    trained = tested(run, 'work/epoch_2.pth', config.stem)
+    export_student(run, 'work/epoch_2.pth', 'student')
+    student = plain_metrics(work.parent, 'student')
+    ours = {key: trained[key] for key in student if not key.endswith('time')}
+    assert metric in ours
+    assert ours == {key: pytest.approx(student[key], rel=1e-9, nan_ok=True) for key in ours}
+    return trained
+
+
 @pytest.fixture
 def folder(tmp_path):
     """An empty folder that is removed at once: checkpoints are large."""
@@ -220,14 +242,46 @@ def test_config_with_a_teacher_trains_resumes_tests_and_exports(config, folder, 
     last = torch.load(folder / 'work/epoch_2.pth', weights_only=True)
     assert all(key.startswith(('student.', 'distill.')) for key in last['state_dict'])
 
-    run = folder / 'work' / config.name
     monkeypatch.chdir(folder)
-    trained = tested(run, 'work/epoch_2.pth', config.stem)
-    export_student(run, 'work/epoch_2.pth', 'student')
-    student = plain_metrics(folder, 'student')
-    ours = {key: trained[key] for key in student if not key.endswith('time')}
-    assert metric in ours
-    assert ours == {key: pytest.approx(student[key], rel=1e-9, nan_ok=True) for key in ours}
+    check_student(config, folder / 'work', metric)
+
+
+@pytest.mark.parametrize('config', BESIDE, ids=lambda p: p.stem)
+def test_config_with_a_heatmap_head_beside_trains_resumes_tests_and_exports(
+    config, folder, monkeypatch
+):
+    lay_out(config, folder)
+    cfg = Config.fromfile(config)
+    if 'Albumentation' in cfg.pretty_text:
+        pytest.importorskip('albumentations')
+    options = ['--work-dir', 'work', '--cfg-options', *RUN, 'model.backbone.init_cfg=None']
+    train = ['mim', 'train', 'mmpose', config]
+    call(*train, *options, 'train_cfg.max_epochs=1', cwd=folder)
+    call(*train, '--resume', *options, 'train_cfg.max_epochs=2', cwd=folder)
+
+    metric = cfg.default_hooks.checkpoint.save_best
+    heads = ['deploy', 'heatmap', *(['assistant'] if 'assistant' in cfg.model.head else [])]
+    records = scalars(folder / 'work')
+    steps = [record for record in records if 'loss' in record]
+    validations = [record for record in records if metric in record]
+    assert [step['epoch'] for step in steps] == [1, 2]
+    losses = {'loss_kpt', 'loss_heatmap', 'loss_cross'}
+    if 'assistant' in heads:
+        losses |= {'loss_assistant', 'loss_from_assistant'}
+    assert losses <= set(steps[-1])
+    assert all(np.isfinite(step['loss']) and step['heatmap_factor'] > 0 for step in steps)
+    assert [validation['step'] for validation in validations] == [1, 2]
+    assert {f'{head}/{metric}' for head in heads} <= set(validations[-1])
+    assert list((folder / 'work').glob(f'best_{metric.replace("/", "_")}_epoch_*.pth'))
+    last = torch.load(folder / 'work/epoch_2.pth', weights_only=True)
+    state = last.get('ema_state_dict') or last['state_dict']  # EMAHook has them exchanged
+    balance = [value for key, value in state.items() if key.endswith('head.balance.step')]
+    assert balance == [2]  # it went on where the first epoch ended
+
+    monkeypatch.chdir(folder)
+    trained = check_student(config, folder / 'work', metric)
+    assert trained[metric] == pytest.approx(trained[f'deploy/{metric}'], nan_ok=True)
+    assert f'heatmap/{metric}' in trained
 
 
 @pytest.mark.parametrize('config', SELF, ids=lambda p: p.stem)
@@ -252,11 +306,5 @@ def test_config_with_its_own_guides_trains_resumes_tests_and_exports(config, fol
     last = torch.load(folder / 'work/epoch_2.pth', weights_only=True)
     assert [g['file'] for g in last['dskd']['guides']][-1] == 'dskd_epoch_1.pth'
 
-    run = folder / 'work' / config.name
     monkeypatch.chdir(folder)
-    trained = tested(run, 'work/epoch_2.pth', config.stem)
-    export_student(run, 'work/epoch_2.pth', 'student')
-    student = plain_metrics(folder, 'student')
-    ours = {key: trained[key] for key in student if not key.endswith('time')}
-    assert metric in ours
-    assert ours == {key: pytest.approx(student[key], rel=1e-9, nan_ok=True) for key in ours}
+    check_student(config, folder / 'work', metric)
