@@ -21,15 +21,17 @@ def cross_simcc(
     confidence: Tensor,
     target_weight: Optional[Tensor] = None,
     temperature: float = 1.0,
+    beta: float = 1.0,
 ) -> Tensor:
     """T^2 KL(teacher || student) over the bins, summed over the axes.
 
     Args:
-        student: Of x and y the logits (B, K, bins), multiplied by the head's beta.
+        student: Of x and y the logits (B, K, bins).
         teacher: Of x and y the logarithms of distributions (B, K, bins), up to a constant.
         confidence: Of the teacher (B, K), in [0, 1].
         target_weight: Keypoint weights (B, K). None: all 1.
         temperature: T > 0: both are divided by it before the softmax.
+        beta: Of the head's loss: the logits are multiplied by it as well.
 
     Returns:
         A scalar, the mean over B K, computed in float32 at least.
@@ -37,8 +39,8 @@ def cross_simcc(
     weight = confidence if target_weight is None else confidence * target_weight
     total = 0.0
     for s, t in zip(student, teacher):
-        s = s.to(torch.promote_types(s.dtype, torch.float32))
-        log_s = F.log_softmax(s / temperature, dim=-1)
+        s = s.to(torch.promote_types(s.dtype, torch.float32))  # times beta it may not fit half
+        log_s = F.log_softmax(s * beta / temperature, dim=-1)
         log_t = F.log_softmax(t / temperature, dim=-1)
         total = total + (log_t.exp() * (log_t - log_s)).sum(-1)  # (B, K)
     return (total * weight).mean() * temperature**2
@@ -111,6 +113,6 @@ class CrossSimCCLoss(CrossRepresentationLoss):
         weight = self._weight(target_weight)
         peaks = heatmaps.detach().flatten(2).amax(-1).clamp(0, 1)
         confidence = peaks.to(torch.promote_types(peaks.dtype, torch.float32))
-        student = tuple(s * self.beta for s in student)
-        loss = cross_simcc(student, self.teacher(heatmaps), confidence, weight, self.temperature)
+        teacher = self.teacher(heatmaps)
+        loss = cross_simcc(student, teacher, confidence, weight, self.temperature, self.beta)
         return self.loss_weight * loss

@@ -336,6 +336,20 @@ def test_finite_in_half_precision(kind, dtype, value):
     assert all(torch.isfinite(s.grad).all() for s in student)
 
 
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+def test_logits_are_multiplied_by_beta_in_single_precision(dtype):
+    """Ten times 7000 is more than float16 holds, and bfloat16 has 3 digits."""
+    loss = bound(CrossSimCCLoss(), simcc_head(dict(beta=10.0)))
+    _, student = made('bins')
+    half = [(7000 * s.detach()).to(dtype).requires_grad_() for s in student]
+    whole = [s.detach().float().requires_grad_() for s in half]
+    found, expected = loss(tuple(half), maps()), loss(tuple(whole), maps())
+    assert torch.isfinite(found) and torch.equal(found, expected)
+    found.backward(), expected.backward()
+    for s, w in zip(half, whole):
+        assert torch.equal(s.grad, w.grad.to(dtype)) and s.grad.any()
+
+
 @each_loss
 def test_the_loss_reads_no_value(kind):
     loss, student = made(kind)
