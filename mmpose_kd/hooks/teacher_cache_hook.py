@@ -25,7 +25,9 @@ class TeacherCacheHook(Hook):
     """Keep the outputs of a :class:`PoseDistiller`'s teachers on disk.
 
     The training pipeline needs :class:`FixedAugmentations` around its random steps, and
-    :class:`PackPoseViews` last. See :class:`TeacherCache` for what is stored.
+    :class:`PackPoseViews` last. See :class:`TeacherCache` for what is stored. A teacher that is
+    not run in training, as only its head is used (:class:`ThroughTeacherHead`) or the weight is
+    0, gets no file; the log says so.
 
     Args:
         path (str): Folder of the files ``teacher<i>.sqlite``; made if missing.
@@ -55,13 +57,21 @@ class TeacherCacheHook(Hook):
         model = unwrapped(runner)
         if not getattr(model, 'teachers', ()):
             raise ValueError(f'{HOOK}: model.type={type(model).__name__} has no teachers')
+        read = _what_is_read(model)
+        for n in set(range(len(model.teachers))) - set(read):
+            runner.logger.info(
+                f'{HOOK}: model.teachers[{n}] is not cached: no entry of model.distill with a '
+                'weight above 0 reads its outputs'
+            )
+        if not read:
+            return
         if getattr(model.data_preprocessor, 'batch_augments', None):
             raise ValueError(
                 f'{HOOK}: model.student.data_preprocessor.batch_augments changes the pictures '
                 'after the pipeline; leave it out'
             )
         dataset = runner.train_dataloader.dataset
-        _check_pipeline(dataset, {teacher.view for teacher in model.teachers})
+        _check_pipeline(dataset, {model.teachers[n].view for n in read})
         of_run = {
             **_flat(PIPELINE.rpartition('.')[0], _settings(runner)),
             **_annotations(dataset),
@@ -71,9 +81,8 @@ class TeacherCacheHook(Hook):
             ),
             'optim_wrapper.dtype': str(getattr(runner.optim_wrapper, 'cast_dtype', 'float32')),
         }
-        for n, teacher in enumerate(model.teachers):
-            taps = [(e, tap.name) for e in model.distill for tap in e.teacher_taps.get(n, ())]
-            features = {name for entry, name in taps if not entry.about_keypoints}
+        for n, features in read.items():
+            teacher = model.teachers[n]
             teacher.cache = TeacherCache(
                 self.path / f'teacher{n}.sqlite',
                 {**of_run, **_of_teacher(teacher)},
@@ -91,6 +100,16 @@ class TeacherCacheHook(Hook):
                     f'{cache.path}: {cache.num_read} samples read, {cache.num_computed} computed '
                     f'by {teacher.key}, {cache.num_written} of them written'
                 )
+
+
+def _what_is_read(model) -> dict[int, set[str]]:
+    """For each teacher that is run in training the outputs that are no keypoint maps."""
+    read: dict[int, set[str]] = {}
+    for entry in model.distill:
+        for n, taps in entry.teacher_taps.items() if entry.weight > 0 else ():
+            features = set() if entry.about_keypoints else {tap.name for tap in taps}
+            read.setdefault(n, set()).update(features)
+    return dict(sorted(read.items()))
 
 
 # ------------------------------------------------------------------ the fingerprint

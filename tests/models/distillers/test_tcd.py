@@ -561,20 +561,25 @@ def test_the_exported_student_is_plain_and_predicts_the_same(data, tmp_path, tra
         )
 
 
+def with_cache(cfg, folder):
+    """The run with TeacherCacheHook, and pictures that come back."""
+    steps = cfg['train_dataloader']['dataset']['pipeline']
+    crop = next(i for i, step in enumerate(steps) if step['type'] == 'TopdownAffine')
+    steps[crop] = dict(
+        type='FixedAugmentations',
+        variants=1,
+        transforms=[dict(type='RandomFlip'), steps[crop]],
+    )
+    steps[-1] = dict(type='PackPoseViews')
+    cfg['train_cfg']['max_epochs'] = 1
+    cfg['custom_hooks'] += [dict(type='TeacherCacheHook', path=str(folder))]
+    return cfg
+
+
 def test_a_cached_teacher_ends_with_the_same_weights_filled_or_empty(data, tmp_path, trained):
     ends = []
     for name in ('filling', 'filled'):
-        cfg = run_of(data, tmp_path / name, trained)
-        steps = cfg['train_dataloader']['dataset']['pipeline']
-        crop = next(i for i, step in enumerate(steps) if step['type'] == 'TopdownAffine')
-        steps[crop] = dict(
-            type='FixedAugmentations',
-            variants=1,
-            transforms=[dict(type='RandomFlip'), steps[crop]],
-        )
-        steps[-1] = dict(type='PackPoseViews')
-        cfg['train_cfg']['max_epochs'] = 1
-        cfg['custom_hooks'] += [dict(type='TeacherCacheHook', path=str(tmp_path / 'cache'))]
+        cfg = with_cache(run_of(data, tmp_path / name, trained), tmp_path / 'cache')
         calls = []
         cfg = Config(cfg)
         cfg.experiment_name = uuid.uuid4().hex
@@ -586,3 +591,34 @@ def test_a_cached_teacher_ends_with_the_same_weights_filled_or_empty(data, tmp_p
     (ran, one), (ran_again, two) = ends
     assert ran > 0 == ran_again
     assert [key for key in one if not torch.equal(one[key], two[key])] == []
+
+
+def logged(work_dir):
+    return next(work_dir.glob('*/*.log')).read_text()
+
+
+def test_a_teacher_of_which_only_the_head_is_used_gets_no_cache(data, tmp_path, trained):
+    cfg = with_cache(run_of(data, tmp_path / 'work', trained), tmp_path / 'cache')
+    cfg['model']['teachers'].append(dict(trained))
+    cfg['model']['distill'][0]['from_teachers'] = [1]
+    cfg['log_level'] = 'INFO'
+    train(cfg)
+    assert [path.name for path in (tmp_path / 'cache').iterdir()] == ['teacher0.sqlite']
+    log = logged(tmp_path / 'work')
+    assert 'teacher0.sqlite: ' in log
+    assert log.count('model.teachers[1] is not cached') == 1
+    assert 'model.teachers[0] is not cached' not in log
+
+
+@pytest.mark.parametrize('rest', [[], [{**CROSS, 'weight': 0.0}]], ids=['task alone', 'weight 0'])
+def test_without_outputs_to_keep_the_hook_rests_and_asks_nothing_of_the_pipeline(
+    data, tmp_path, trained, rest
+):
+    cfg = run_of(data, tmp_path / 'work', trained)
+    cfg['model']['distill'][1:] = rest
+    cfg['log_level'] = 'INFO'
+    cfg['train_cfg']['max_epochs'] = 1
+    cfg['custom_hooks'] += [dict(type='TeacherCacheHook', path=str(tmp_path / 'cache'))]
+    train(cfg)
+    assert not (tmp_path / 'cache').exists()
+    assert 'model.teachers[0] is not cached: no entry of' in logged(tmp_path / 'work')
