@@ -368,6 +368,34 @@ def test_of_rle_only_the_place_is_taught():
     assert torch.equal(loss(four, maps()), loss(student, maps()))
 
 
+@GRIDS
+@pytest.mark.parametrize('kind', ['IntegralRegressionHead', 'DSNTHead'])
+def test_an_integral_head_and_a_heatmap_that_show_one_place_agree(kind, grid):
+    """Integral heads have MSRAHeatmap's grid, from 0 to 1 of the input, whatever the teacher's."""
+    xy = keypoints(3, margin=30)
+    head = MODELS.build(
+        dict(
+            type=kind,
+            in_channels=3,
+            in_featuremap_size=(W, H),
+            num_joints=3,
+            deconv_out_channels=None,
+            final_layer=None,
+            decoder=dict(
+                type='IntegralRegressionLabel', input_size=INPUT, heatmap_size=(W, H), sigma=2.0
+            ),
+        )
+    )
+    narrow = encode(MSRA, xy, 'heatmaps')[None].clamp(min=1e-12).log()  # its softmax is the map
+    student = head.forward((narrow,))[0]
+    loss = bound(CrossCoordinateLoss(), head, grid)
+    coords, _ = decode_heatmaps(encode(grid, xy, 'heatmaps')[None])
+    assert ((student - coords * loss.pixel) / loss.pixel).abs().max() < 0.1
+    assert float(loss(student, encode(grid, xy, 'heatmaps')[None])) < 0.01 * float(
+        loss(student + 1 / W, encode(grid, xy, 'heatmaps')[None])
+    )
+
+
 # ----------------------------------------------------------------------------------- errors
 
 
