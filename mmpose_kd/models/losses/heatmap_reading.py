@@ -111,7 +111,9 @@ def marginals(
     maps = heatmaps.to(torch.promote_types(heatmaps.dtype, torch.float32)).clamp(min=0)
     found = []
     for axis, matrix, exponent in zip((2, 3), to_bins, power):
-        rows = (maps.sum(axis) @ matrix.to(maps.dtype).T).clamp(min=0)
+        # mixed precision would make the product in half, where a low peak is 0
+        with torch.autocast(maps.device.type, enabled=False):
+            rows = (maps.sum(axis) @ matrix.to(maps.dtype).T).clamp(min=0)
         rows = rows / rows.amax(-1, keepdim=True).clamp(min=1e-12)
         found.append(rows if exponent == 1 else rows.pow(exponent))
     return tuple(found)

@@ -225,7 +225,7 @@ def test_the_rendered_form_is_a_setting():
     assert float(ocd.loss(images(2), batch_of(codec_of('regression')))['loss_cross']) > 0
 
 
-@two_kinds
+@each_kind
 def test_half_precision_and_accumulated_gradients(kind):
     ocd = build(ocd_of(kind, balance=dict(interval=1), assistant=HEADS[kind]['head']))
     samples = batch_of(codec_of(kind))
@@ -233,6 +233,7 @@ def test_half_precision_and_accumulated_gradients(kind):
         with torch.autocast('cpu', torch.float16):
             losses = ocd.loss(images(2), samples)
         (total(losses) / 2).backward()
+        assert all(torch.isfinite(value) for value in losses.values())
     assert all(torch.isfinite(p.grad).all() for p in ocd.parameters() if p.requires_grad)
 
 

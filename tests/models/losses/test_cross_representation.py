@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from mmpose.registry import KEYPOINT_CODECS, MODELS
+from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
 from mmpose_kd.codecs import pixel_size
 from mmpose_kd.models.losses import CrossCoordinateLoss, CrossHeatmapLoss, CrossSimCCLoss
@@ -351,13 +352,24 @@ def test_logits_are_multiplied_by_beta_in_single_precision(dtype):
 
 
 @each_loss
-def test_the_loss_reads_no_value(kind):
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+def test_mixed_precision_does_not_touch_the_loss(kind, dtype):
+    """Which would make matrix products in half precision."""
     loss, student = made(kind)
-    loss.to('meta')
-    student = [s.detach().to('meta').requires_grad_() for s in leaves(student)]
-    heatmaps = torch.zeros(2, 3, H, W, device='meta')
-    weight = torch.ones(2, 3, device='meta')
-    loss(tuple(student) if kind == 'bins' else student[0], heatmaps, weight).backward()
+    heatmaps = 0.02 * maps() - 0.01  # as early in training
+    expected = loss(student, heatmaps)
+    with torch.autocast('cpu', dtype):
+        found = loss(student, heatmaps)
+    assert torch.equal(found, expected)
+
+
+@each_loss
+def test_the_loss_reads_no_value(kind):
+    with FakeTensorMode():
+        loss, student = made(kind)
+        loss(student, maps(), torch.ones(2, 3)).backward()
+        with pytest.raises(DataDependentOutputException):
+            loss(student, maps()).item()  # so this test can fail
 
 
 def test_of_rle_only_the_place_is_taught():
