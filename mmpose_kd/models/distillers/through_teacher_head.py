@@ -99,7 +99,7 @@ class ThroughTeacherHead(Entry):
         self.loss_module = MODELS.build(
             copy.deepcopy(loss) or dict(type='KeypointMSELoss', use_target_weight=True)
         )
-        self.balance = _built_balance(balance, f'{key}.balance') if weight else None
+        self.balance = GradientBalance.build(balance, f'{key}.balance') if weight else None
         self._check_teacher(model, teachers[self.from_teachers[0]])
 
     def _check_teacher(self, model: nn.Module, teacher: Teacher) -> None:
@@ -188,14 +188,3 @@ def head_input_size(head: HeatmapHead) -> tuple[int, int]:
             scale *= module.stride[0]
     width, height = head.decoder.heatmap_size
     return height // scale, width // scale
-
-
-def _built_balance(settings: Union[bool, dict], key: str) -> Optional[GradientBalance]:
-    if settings is False:
-        return None
-    if settings is not True and not isinstance(settings, dict):
-        raise ValueError(f'{key}={settings!r}: give True, False or a dict')
-    try:
-        return GradientBalance(**({} if settings is True else settings), key=key)
-    except TypeError as error:
-        raise ValueError(f'{key}={settings!r}: {error}') from error

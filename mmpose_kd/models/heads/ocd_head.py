@@ -120,7 +120,8 @@ class OCDHead(BaseHead):
             if not hasattr(self.cross, 'bind'):
                 raise ValueError(f'head.cross={cross!r}: give {CROSS[self.kind]}')
             self.cross.bind(self.deploy['head'], self.heatmap.decoder)
-            self.balance = self._built_balance(balance)
+            factor = GradientBalance.build(balance, 'head.balance')
+            self.balance = None if self.heatmap_weight == 0 or detach_feature else factor
             self.assistant = self._assistant(assistant) if assistant else None
         for part, weight in (
             (self.heatmap, self.heatmap_weight),
@@ -148,18 +149,6 @@ class OCDHead(BaseHead):
             raise ValueError('head.heatmap.decoder=None: give the codec of the heatmaps')
         self._check_keypoints(head, 'head.heatmap.out_channels')
         return head
-
-    def _built_balance(self, settings: Union[dict, bool]) -> Optional[GradientBalance]:
-        if settings is False or self.heatmap_weight == 0 or self.detach_feature:
-            return None
-        if settings is not True and not isinstance(settings, dict):
-            raise ValueError(f'head.balance={settings!r}: give True, False or a dict')
-        try:
-            return GradientBalance(
-                **(settings if settings is not True else {}), key='head.balance'
-            )
-        except TypeError as error:
-            raise ValueError(f'head.balance={settings!r}: {error}') from error
 
     def _assistant(self, config: dict) -> BaseHead:
         head = _build(config)

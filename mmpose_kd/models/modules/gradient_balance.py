@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Optional, Union
 
 import torch
 from mmengine.dist import all_reduce
@@ -43,6 +44,22 @@ class GradientBalance(nn.Module):
         self.register_buffer('norms', torch.zeros(2))  # of the main and the auxiliary loss
         self.register_buffer('step', torch.zeros((), dtype=torch.long))
         self._step = None  # the same as a number, so that no step waits for the device
+
+    @classmethod
+    def build(cls, settings: Union[bool, dict], key: str = 'balance') -> Optional[GradientBalance]:
+        """From a config: True gives the defaults, a dict the arguments, False no balance.
+
+        Raises:
+            ValueError: It is none of these, or a setting is unknown or out of its range.
+        """
+        if settings is False:
+            return None
+        if settings is not True and not isinstance(settings, dict):
+            raise ValueError(f'{key}={settings!r}: give True, False or a dict')
+        try:
+            return cls(**{**({} if settings is True else settings), 'key': key})
+        except TypeError as error:
+            raise ValueError(f'{key}={settings!r}: {error}') from error
 
     def _load_from_state_dict(self, *args, **kwargs):
         self._step = None
