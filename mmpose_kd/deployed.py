@@ -53,8 +53,19 @@ class Deployed:
 
 
 def training_part(model: nn.Module) -> Optional[nn.Module]:
-    """The outermost part that exists in training only, None in a plain model."""
-    return next((m for m in model.modules() if hasattr(m, 'deployed')), None)
+    """The outermost part that exists in training only, None in a plain model.
+
+    MMPose's models build their parts without showing them to each other. A part that must fit
+    the others has a method ``check_model(model)``, which is called here: the export, the hooks
+    and a distiller around the model come by.
+
+    Raises:
+        ValueError: It does not fit the rest of the model.
+    """
+    part = next((m for m in model.modules() if hasattr(m, 'deployed')), None)
+    if hasattr(part, 'check_model'):
+        part.check_model(model)
+    return part
 
 
 def peeled(config: dict, model: nn.Module) -> Iterator[Deployed]:

@@ -19,6 +19,7 @@ from mmengine.structures import InstanceData
 from mmpose.codecs.base import BaseKeypointCodec
 from mmpose.registry import MODELS
 from mmpose.structures import PoseDataSample
+from torch import nn
 
 from .checkpoints import CheckpointError, read_checkpoint
 from .deployed import Deployed, training_part
@@ -137,6 +138,13 @@ def training_hooks(cfg: dict) -> list[dict]:
     return [hook for hook in hooks if getattr(_own_class(hook['type']), 'trains_student', False)]
 
 
+def _training_part(model: BaseModel) -> Optional[nn.Module]:
+    try:
+        return training_part(model)
+    except ValueError as error:
+        raise ExportError(str(error)) from error
+
+
 def _peel(
     model: dict, trained: BaseModel, state: dict, branch: Optional[int], by_hook: bool
 ) -> tuple[dict, dict, str]:
@@ -146,14 +154,14 @@ def _peel(
     ``by_hook`` there may be none to take off: what was trained is the student.
     """
     labels, branches = [], []
-    part = training_part(trained)
+    part = _training_part(trained)
     while part is not None:
         found: Deployed = part.deployed(branch)
         trained.test_cfg = {**trained.test_cfg, **found.predict_with}
         model, state = found.config(model), found.state_dict(state)
         labels.append(found.label)
         branches.append(found.branch)
-        part = training_part(_load(model, state, f'{found.label} does not stand alone'))
+        part = _training_part(_load(model, state, f'{found.label} does not stand alone'))
     if not labels and not by_hook:
         raise ExportError(
             f'model: nothing of {PACKAGE} in it; a plain model needs no export, use its checkpoint'

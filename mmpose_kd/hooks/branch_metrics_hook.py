@@ -10,6 +10,8 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from mmpose.registry import HOOKS
 
+from ..deployed import training_part
+
 
 class OutputMetric(BaseMetric):
     """A metric of the data set, read from another output: ``branch1/coco/AP``.
@@ -65,10 +67,8 @@ class BranchMetricsHook(Hook):
     """
 
     def before_run(self, runner: Runner) -> None:
-        """Compare trunk and head before any data is loaded: here both can be seen."""
-        model = unwrapped(runner)
-        if hasattr(model.head, 'check_source') and hasattr(model.backbone, 'source'):
-            model.head.check_source(model.backbone.source)
+        """Check that the model's parts fit, before any data is loaded: here all can be seen."""
+        training_part(unwrapped(runner))
 
     def before_val(self, runner: Runner) -> None:
         """Extend the validation's evaluator."""

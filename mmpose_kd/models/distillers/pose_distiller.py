@@ -11,7 +11,7 @@ from mmengine.model import BaseModel
 from mmpose.registry import MODELS
 from torch import Tensor
 
-from ...deployed import Deployed
+from ...deployed import Deployed, training_part
 from ..modules.gradient_balance import sum_of_losses
 from .distillation import Distillation
 from .entry import Entry
@@ -69,6 +69,7 @@ class PoseDistiller(BaseModel):
         if data_preprocessor is not None:
             self.student_config.setdefault('data_preprocessor', data_preprocessor)
         self.student = MODELS.build(copy.deepcopy(self.student_config))
+        training_part(self.student)  # whether its parts fit
         self.data_preprocessor = self.student.data_preprocessor
         # the student gets the random numbers that it would get alone
         with torch.random.fork_rng(devices=[]):

@@ -178,6 +178,15 @@ class OCDHead(BaseHead):
                 f'{key}: it has {found} keypoints, head.deploy.head has {expected}: give the same'
             )
 
+    def check_model(self, model: nn.Module) -> None:
+        """Raise a ValueError if the model has a neck and the deployed head one of its own."""
+        if 'neck' in self.deploy and getattr(model, 'neck', None) is not None:
+            raise ValueError(
+                'model.neck and model.head.deploy.neck are both given, and a stock model has one '
+                'neck: set model.neck=None if the heatmap head is to see the feature before it, '
+                'or head.deploy.neck=None if both heads are to see what model.neck makes of it'
+            )
+
     def init_weights(self) -> None:
         """The deployed part as it would be alone, then the rest with random numbers of its own."""
         self.deploy.init_weights()

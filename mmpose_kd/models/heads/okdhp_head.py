@@ -13,7 +13,7 @@ from mmpose.evaluation.functional import pose_pck_accuracy
 from mmpose.models.heads import BaseHead
 from mmpose.registry import MODELS
 from mmpose.utils.tensor_utils import to_numpy
-from torch import Tensor
+from torch import Tensor, nn
 
 from ...deployed import Deployed
 from ...schedule import Schedule, checked_weight
@@ -205,8 +205,11 @@ class OKDHPHead(BaseHead):
 
     # ----------------------------------------------------------------- forward
 
-    def check_source(self, source: str) -> None:
+    def check_model(self, model: nn.Module) -> None:
         """Raise a ValueError unless trunk and head are cut from the same backbone."""
+        self._check_source(getattr(model.backbone, 'source', self.source))
+
+    def _check_source(self, source: str) -> None:
         if source != self.source:
             raise ValueError(
                 'model.backbone and model.head are cut differently.\n'
@@ -217,7 +220,7 @@ class OKDHPHead(BaseHead):
         """Errors of the pair trunk and head, which are built without seeing each other."""
         if not isinstance(feats, TrunkFeatures):
             raise TypeError('model.backbone: OKDHPHead needs type=SharedTrunk')
-        self.check_source(feats.source)
+        self._check_source(feats.source)
 
     def forward_branches(self, feats: TrunkFeatures) -> list[Tensor]:
         """Heatmaps (B, K, H, W) of the last stage of every branch."""

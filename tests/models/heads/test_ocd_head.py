@@ -23,7 +23,8 @@ from ocd import (
     plain_of,
 )
 
-from mmpose_kd.export import export_student
+from mmpose_kd.deployed import training_part
+from mmpose_kd.export import ExportError, export_student
 
 each_kind = pytest.mark.parametrize('kind', HEADS)
 two_kinds = pytest.mark.parametrize('kind', ['regression', 'simcc'])
@@ -232,8 +233,8 @@ def test_half_precision_and_accumulated_gradients(kind):
     for _ in range(2):
         with torch.autocast('cpu', torch.float16):
             losses = ocd.loss(images(2), samples)
-        (total(losses) / 2).backward()
         assert all(torch.isfinite(value) for value in losses.values())
+        (total(losses) / 2).backward()
     assert all(torch.isfinite(p.grad).all() for p in ocd.parameters() if p.requires_grad)
 
 
@@ -383,9 +384,42 @@ def test_the_exported_student_is_the_plain_model_with_equal_predictions(kind, tm
     assert all(torch.equal(a, b) for a, b in pairs)
 
 
+@pytest.mark.parametrize('kind', ['integral', 'simcc'])
+def test_a_neck_that_both_heads_share_stays_in_the_model(kind):
+    config = ocd_of(kind)
+    config['neck'] = dict(type='ChannelMapper', in_channels=[64], out_channels=64, num_outs=1)
+    ocd = build(config).eval()
+    assert training_part(ocd) is ocd.head
+    found = ocd.head.deployed()
+    plain = build(found.config(config), seed=1).eval()
+    plain.load_state_dict(found.state_dict(ocd.state_dict()), strict=True)
+    assert any(name.startswith('neck.') for name in plain.state_dict())
+    with torch.no_grad():
+        one, two = ocd(images(2), None, mode='tensor'), plain(images(2), None, mode='tensor')
+    assert all(torch.equal(a, b) for a, b in zip(one, two))
+
+
 # ----------------------------------------------------------------------------------- errors
 
-FINE = HEATMAP_CODEC
+TWO_NECKS = r'model\.neck and model\.head\.deploy\.neck are both given.*model\.neck=None'
+
+
+def test_two_necks_are_refused_wherever_the_whole_model_is_seen(tmp_path):
+    config = ocd_of('regression')
+    config['neck'] = dict(type='FeatureMapProcessor')
+    model = build(config)  # MMPose's model builds its parts without showing them to each other
+    with pytest.raises(ValueError, match=TWO_NECKS):
+        training_part(model)
+    with pytest.raises(ValueError, match=TWO_NECKS):
+        build(dict(type='PoseDistiller', student=config, teachers=[], distill=[]), init=False)
+    loader = dict(dataset=dict(pipeline=[dict(type='TopdownAffine', input_size=(32, 64))]))
+    Config(dict(model=config, train_dataloader=loader)).dump(tmp_path / 'ocd.py')
+    torch.save({'state_dict': model.state_dict()}, tmp_path / 'epoch_1.pth')
+    with pytest.raises(ExportError, match=TWO_NECKS):
+        export_student(tmp_path / 'ocd.py', tmp_path / 'epoch_1.pth', tmp_path / 'out')
+    assert not (tmp_path / 'out').exists()
+
+
 BAD = {
     'head.heatmap_weight=-1': dict(heatmap_weight=-1),
     'head.heatmap_weight=0 with head.cross_weight=10.0': dict(heatmap_weight=0),

@@ -33,6 +33,14 @@ def ocd(data, work_dir):
     return cfg
 
 
+def test_a_run_with_two_necks_is_refused_before_its_first_step(data, tmp_path):
+    cfg = ocd(data, tmp_path / 'work')
+    cfg['model']['neck'] = dict(type='FeatureMapProcessor')
+    with pytest.raises(ValueError, match=r'model\.neck and model\.head\.deploy\.neck'):
+        train(cfg)
+    assert not list((tmp_path / 'work').glob('*.pth'))
+
+
 class Stop(Hook):
     """Ends a run as a crash would, at the start of an epoch."""
 
