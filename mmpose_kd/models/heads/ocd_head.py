@@ -99,8 +99,8 @@ class OCDHead(BaseHead):
             raise ValueError(f'head.init_cfg={init_cfg!r}: give it in head.deploy.head')
         super().__init__()
         self._test_cfg: dict = {}
-        unknown = set(deploy) - {'neck', 'head'} if isinstance(deploy, dict) else {deploy}
-        if unknown or 'head' not in deploy:
+        known = isinstance(deploy, dict) and set(deploy) <= {'neck', 'head'}
+        if not known or deploy.get('head') is None:
             raise ValueError(f'head.deploy={deploy!r}: give dict(neck=None or a config, head=...)')
         self.heatmap_weight = checked_weight(heatmap_weight, 'head.heatmap_weight')
         self.detach_feature = detach_feature
@@ -259,7 +259,7 @@ class OCDHead(BaseHead):
         cross = self.cross_weight * self.cross_schedule.now()
 
         if self.heatmap_weight > 0:
-            targets = heatmap_samples(batch_data_samples)
+            targets = heatmap_samples(batch_data_samples, size=self.heatmap.decoder.heatmap_size)
             features = [feats] if isinstance(feats, Tensor) else list(feats)
             if self.detach_feature:
                 features = [f.detach() for f in features]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Optional
+
 import torch
 from mmengine.structures import InstanceData, PixelData
 from mmpose.structures import PoseDataSample
@@ -15,15 +17,20 @@ def label_weights(samples: list[PoseDataSample]) -> Tensor:
     return torch.cat([sample.gt_instance_labels.keypoint_weights for sample in samples])
 
 
-def heatmap_samples(samples: list[PoseDataSample], key: str = 'OCDHead') -> list[PoseDataSample]:
+def heatmap_samples(
+    samples: list[PoseDataSample],
+    key: str = 'OCDHead',
+    size: Optional[tuple[int, int]] = None,
+) -> list[PoseDataSample]:
     """Samples as a stock heatmap head reads them.
 
     Args:
         samples: From a pipeline with :class:`~mmpose_kd.codecs.CrossRepresentationLabel`.
         key: Who needs them, for messages.
+        size: Width and height of the heatmaps that the head makes. None: they are not compared.
 
     Raises:
-        ValueError: The pipeline's codec makes no heatmaps.
+        ValueError: The pipeline's codec makes no heatmaps, or some of another size.
     """
     found = []
     for sample in samples:
@@ -32,6 +39,12 @@ def heatmap_samples(samples: list[PoseDataSample], key: str = 'OCDHead') -> list
             raise ValueError(
                 f'train_dataloader.dataset.pipeline: {key} needs GenerateTarget with '
                 "encoder=dict(type='CrossRepresentationLabel', deploy=..., heatmap=...)"
+            )
+        made = tuple(labels[HEATMAPS].shape[:1:-1])
+        if size is not None and made != tuple(size):
+            raise ValueError(
+                f'train_dataloader.dataset.pipeline: GenerateTarget.encoder.heatmap makes maps of '
+                f'{made}, head.heatmap.decoder is for {tuple(size)}: give both the same codec'
             )
         one = PoseDataSample(gt_fields=PixelData(heatmaps=labels[HEATMAPS][0]))
         one.gt_instance_labels = InstanceData(keypoint_weights=labels[WEIGHTS])

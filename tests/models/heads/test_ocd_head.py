@@ -439,6 +439,8 @@ BAD = {
     "head.assistant.type='SimCCHead'": dict(assistant=HEADS['simcc']['head']),
     'head.assistant.type=HeatmapHead': dict(assistant=heatmap_head()),
     'head.deploy=': dict(deploy=HEADS['regression']['head']),
+    r'head.deploy=\[': dict(deploy=[HEADS['regression']]),
+    'head.deploy=.*give dict': dict(deploy=dict(neck=POOL, head=None)),
     'head.deploy.head.type=HeatmapHead': dict(deploy=dict(head=heatmap_head())),
     'head.deploy.head.decoder is the codec of both': dict(
         deploy=dict(
@@ -465,6 +467,13 @@ def test_an_unknown_branch_is_refused_when_the_model_is_built():
     config['test_cfg']['branch'] = 'ensemble'
     with pytest.raises(ValueError, match=r"test_cfg.branch='ensemble'.*'deploy', 'heatmap'"):
         build(config, init=False)
+
+
+def test_heatmaps_of_another_size_are_named():
+    ocd = build(ocd_of('regression'))
+    other = {**codec_of('regression'), 'heatmap': {**HEATMAP_CODEC, 'heatmap_size': (16, 32)}}
+    with pytest.raises(ValueError, match=r'\(16, 32\).*head.heatmap.decoder.*\(8, 16\)'):
+        ocd.loss(images(2), batch_of(other))
 
 
 def test_a_pipeline_without_heatmaps_is_named():
