@@ -7,9 +7,10 @@ from typing import Optional, Union
 
 import torch
 from mmengine.model import ModuleDict
+from mmpose.codecs import MSRAHeatmap
 from mmpose.models.heads import BaseHead, HeatmapHead
 from mmpose.registry import MODELS
-from torch import Tensor
+from torch import Tensor, nn
 
 from ...deployed import Deployed
 from ...schedule import Schedule, checked_weight
@@ -324,7 +325,9 @@ class OCDHead(BaseHead):
 
     def _predict(self, name: str, feats, samples, test_cfg: dict):
         if name == 'heatmap':
-            return self.heatmap.predict(feats, samples, test_cfg)
+            # as MMPose's configs have it; those of light heads do not know of heatmaps
+            shift = isinstance(self.heatmap.decoder, MSRAHeatmap)
+            return self.heatmap.predict(feats, samples, {'shift_heatmap': shift, **test_cfg})
         if test_cfg.get('flip_test', False):
             necked = [self._necked(one) for one in feats]
         else:

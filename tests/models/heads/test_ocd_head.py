@@ -5,7 +5,7 @@ import copy
 import numpy as np
 import pytest
 import torch
-from build import build, images, randomize, total
+from build import SIZE, build, images, randomize, total
 from mmengine.config import Config
 from mmengine.logging import MessageHub
 from mmpose.registry import MODELS
@@ -324,6 +324,34 @@ def test_both_heads_are_evaluated_in_one_pass(kind, flip):
     assert not np.array_equal(
         found['heatmap'][0].pred_instances.keypoints, found['deploy'][0].pred_instances.keypoints
     )
+
+
+UDP = dict(type='UDPHeatmap', input_size=SIZE, heatmap_size=(8, 16), sigma=1)
+
+
+@pytest.mark.parametrize('codec', [HEATMAP_CODEC, UDP], ids=['MSRAHeatmap', 'UDPHeatmap'])
+def test_the_heatmap_heads_flip_test_is_the_one_of_its_codecs_stock_configs(codec):
+    """Which shift a flipped MSRAHeatmap, and no UDPHeatmap; the deployed head has no such key."""
+    config = ocd_of('regression')
+    config['head']['heatmap']['decoder'] = codec
+    ocd = randomize(build(config)).eval()
+    samples = batch_of(codec_of('regression'))
+    flip = dict(flip_test=True, output_heatmaps=True)
+    with torch.no_grad():
+        pair = [ocd.extract_feat(images(2)), ocd.extract_feat(images(2).flip(-1))]
+        shifted, still = (
+            ocd.head.heatmap.predict(pair, samples, dict(flip, shift_heatmap=shift))[1][0].heatmaps
+            for shift in (True, False)
+        )
+        assert not torch.equal(shifted, still)
+
+        def heatmaps(**settings):
+            ocd.test_cfg = dict(flip, branch='heatmap', **settings)
+            return ocd.predict(images(2), samples)[0].pred_fields.heatmaps
+
+        assert torch.equal(heatmaps(), shifted if codec is HEATMAP_CODEC else still)
+        assert torch.equal(heatmaps(shift_heatmap=True), shifted)
+        assert torch.equal(heatmaps(shift_heatmap=False), still)
 
 
 def test_the_outputs_are_the_heads_that_are_trained():
