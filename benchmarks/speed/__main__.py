@@ -18,6 +18,7 @@ from .grouped import grouped_table
 from .hhd import hhd_table
 from .losses import losses_table
 from .memory import memory_table
+from .ocd import ocd_table
 from .report import machine
 from .step import overhead_table, step_table
 from .student import student_table
@@ -35,6 +36,7 @@ TABLES = {
     'hhd': hhd_table,
     'distiller': distiller_table,
     'dskd': dskd_table,
+    'ocd': ocd_table,
 }
 
 

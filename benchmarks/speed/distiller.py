@@ -77,10 +77,11 @@ def offline(name: str) -> Config:
     """A shipped config without checkpoints: what it costs does not depend on the weights."""
     cfg = Config.fromfile(CONFIGS / f'{name}.py')
     init_default_scope('mmpose')
-    for teacher in cfg.model.teachers:
+    for teacher in cfg.model.get('teachers', ()):
         teacher.checkpoint = None
-    cfg.model.student.pop('init_cfg', None)
-    cfg.model.student.backbone.pop('init_cfg', None)
+    student = cfg.model.get('student', cfg.model)
+    student.pop('init_cfg', None)
+    student.backbone.pop('init_cfg', None)
     return cfg
 
 
@@ -90,6 +91,7 @@ def batch_of(cfg: Config, batch: int, device: str) -> tuple[Tensor, list]:
     pipeline = cfg.train_dataloader.dataset.pipeline
     width, height = next(step.input_size for step in pipeline if step.type == 'TopdownAffine')
     head = cfg.model.get('student', cfg.model).head
+    head = head.get('heatmap', head)  # of OCDHead
     k = head.get('num_joints', head.get('out_channels'))
     steps = Compose([TRANSFORMS.build(step) for step in pipeline[-2:]])
     samples = []

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from build import RESNET, okdhp_config
+from build import RESNET, SIZE, okdhp_config
 from mmpose.registry import MODELS
+from ocd import batch_of, codec_of, ocd_of
 
 from mmpose_kd.models.losses.joints_mse import JointsMSELoss
 
@@ -22,6 +23,7 @@ from benchmarks.speed import (
     hhd,
     losses,
     memory,
+    ocd,
     step,
     student,
     timing,
@@ -325,3 +327,59 @@ def test_the_step_with_guides_is_compared_with_its_parts():
     rows = cells(dskd.dskd_table(BENCH, names=names, batch=1, guides=(1, 2)))
     assert rows[dskd.PLAIN][1] == '1.000'
     assert {'guide forward', dskd.parts(2), 'DSKD, 1 guides', 'DSKD, 2 guides'} <= rows.keys()
+
+
+def small_ocd(kind):
+    """A model with OCD, its batch, and the stock model under it with the same weights."""
+    config = ocd_of(kind)
+    model = build(config)
+    found = model.head.deployed()
+    plain = build(found.config(config))
+    plain.load_state_dict(found.state_dict(model.state_dict()), strict=True)
+    images = torch.randn(2, 3, SIZE[1], SIZE[0])
+    return model, plain, images, batch_of(codec_of(kind))
+
+
+@pytest.mark.parametrize('kind', ['regression', 'simcc'])
+def test_the_parts_of_ocd_are_its_losses_without_balance_and_cross_loss(kind):
+    model, plain, images, samples = small_ocd(kind)
+    ocd.two_losses(plain, model.head.heatmap, images, samples)()
+    heads = {name: p.grad.clone() for name, p in model.head.heatmap.named_parameters()}
+    model.head.balance = None
+    model.head.cross_weight = 0.0
+    ocd.step(model, images, samples)()
+    found = model.head.deployed().state_dict(dict(model.named_parameters()))
+    for name, p in plain.named_parameters():
+        torch.testing.assert_close(found[name].grad, p.grad)
+    for name, p in model.head.heatmap.named_parameters():
+        torch.testing.assert_close(p.grad, heads[name])
+
+
+def test_a_step_of_ocd_measures_and_teaches_only_where_its_name_says_so():
+    model, _, images, samples = small_ocd('simcc')
+    measured, crossed = [], []
+    measure, cross = model.head.balance._measure, model.head.cross.forward
+    model.head.balance._measure = lambda *args: measured.append(1) or measure(*args)
+    model.head.cross.forward = lambda *args: crossed.append(1) or cross(*args)
+    resting = ocd.ocd_step(model, images, samples)
+    resting()  # the first one measures in any case
+    for run, expected in (
+        (resting, (0, 1)),
+        (ocd.ocd_step(model, images, samples, measure=True), (1, 1)),
+        (ocd.ocd_step(model, images, samples, cross=False), (0, 0)),
+        (resting, (0, 1)),
+    ):
+        measured.clear(), crossed.clear()
+        run()
+        assert (len(measured), len(crossed)) == expected
+
+
+def test_the_mean_step_measures_in_one_of_twenty():
+    times = Times({ocd.RESTING: [1.0, 2.0], ocd.MEASURING: [3.0, 2.0]})
+    assert ocd.amortised(times, 20).seconds[ocd.OCD] == pytest.approx([1.1, 2.0])
+
+
+def test_the_step_of_ocd_is_compared_with_its_parts():
+    rows = cells(ocd.ocd_table(BENCH, names=['ocd_simcc_mobilenetv2_coco'], batch=1))
+    assert rows[ocd.PARTS][1] == '1.000'
+    assert set(rows) == {ocd.PLAIN, ocd.PARTS, ocd.OCD, ocd.RESTING, ocd.MEASURING, ocd.WITHOUT}
