@@ -25,7 +25,16 @@ class AroundIterationHook(Hook):
         raise NotImplementedError
 
     def before_run(self, runner: Runner) -> None:
-        """See to it that the context is left, however the training ends."""
+        """See to it that the context is left, however the training ends.
+
+        Raises:
+            ValueError: There is a second one of the kind, as where a config adds it to the hooks
+                of a config that has it.
+        """
+        name = type(self).__name__
+        count = sum(type(hook) is type(self) for hook in runner.hooks)
+        if count > 1:
+            raise ValueError(f'custom_hooks: {name} stands {count} times in them, give it once')
         loop = runner._train_loop  # not built yet if the run is a test
         if not isinstance(loop, BaseLoop):
             return

@@ -6,8 +6,6 @@ import contextlib
 from collections.abc import Sequence
 from typing import Optional, Union
 
-import torch
-from mmengine.dist import broadcast
 from mmengine.model import BaseModel
 from mmengine.runner import IterBasedTrainLoop, Runner
 from mmpose.registry import HOOKS
@@ -16,9 +14,10 @@ from torch import Tensor
 from ..models.distillers.guidance import Guidance
 from ..models.distillers.guide_bank import GuideBank
 from ..models.distillers.guide_checks import given_models
+from ..models.distillers.guide_draws import GuideDraws
 from ..models.distillers.guide_plan import GuidePlan
 from ..models.listening import replaced, returned_by
-from ..models.losses.dense_guidance import checked_keep_prob, keep_guides
+from ..models.losses.dense_guidance import checked_keep_prob
 from ..schedule import Schedule, checked_weight
 from ..transforms.fixed_augmentations import random_states_kept
 from .around_iteration_hook import AroundIterationHook
@@ -35,10 +34,9 @@ class DSKDHook(AroundIterationHook):
     After Wu, Zhao, Li, Tian, "Lightweight Human Pose Estimation Based on Densely Guided
     Self-Knowledge Distillation", ICANN 2023 (https://doi.org/10.1007/978-3-031-44210-0_34).
     Formulas and numbers of the paper could not be had: **this is our reconstruction** from its
-    abstract, which names self-distillation, dense guidance, binarised heatmaps and a
-    classification loss. Frozen copies :math:`T_1 \dots T_n` of the student guide it, all at once,
-    so that it does not inherit the errors of the last one alone. With the student's heatmaps S,
-    a guide's :math:`H_i`, its denoised form D and :math:`b_i` drawn at random, at least one 1:
+    abstract. Frozen copies :math:`T_1 \dots T_n` of the student guide it, all at once, so that it
+    does not inherit the errors of the last one alone. With the student's heatmaps S, a guide's
+    :math:`H_i`, its denoised form D and :math:`b_i` drawn at random, at least one of them 1:
 
     .. math::
         L = L_{task} + \alpha \frac{\sum_i b_i ||S - D(H_i)||^2_w}{\sum_i b_i}
@@ -48,12 +46,10 @@ class DSKDHook(AroundIterationHook):
     SimCC students are guided by the KL divergence and coordinate students by SmoothL1, by the
     same dense rule and without binarisation and classification.
 
-    The model needs no change: the losses ``loss_dskd_kd`` and ``loss_dskd_cls`` join its own. The
-    guides are in evaluation mode without gradient, outside model, optimiser and EMA. The state is
-    saved with every checkpoint, the guides in files ``dskd_*.pth`` beside it, each a plain
-    checkpoint of the student; a resumed run goes on with the same guides and draws. The export
-    gives the plain config back. In a model of :class:`PoseDistiller` or with an
-    :class:`OKDHPHead` the part that is deployed is guided and frozen.
+    The model needs no change: ``loss_dskd_kd`` and ``loss_dskd_cls`` join its losses. The guides
+    are in evaluation mode without gradient, outside model, optimiser and EMA. They are saved
+    beside each checkpoint as ``dskd_*.pth``, and a resumed run goes on with the same guides and
+    draws. With another method of this package the part that is deployed is guided and frozen.
 
     Args:
         guides (str | Sequence): ``'generations'``: the run is cut into ``num_guides`` + 1
@@ -62,19 +58,17 @@ class DSKDHook(AroundIterationHook):
             ``num_guides`` are kept. A list: checkpoints of the student's architecture, or of
             others as arguments of :class:`Teacher` (``dict(config=..., checkpoint=...)``).
         num_guides (int, optional): n. None: 2. Not with a list.
-        interval (int | float, optional): Of ``'snapshots'``, in epochs, or in (0, 1) as a share
-            of the run. None: 0.1.
-        lengths (Sequence[float], optional): Of the generations, relative to one another. None:
-            equal.
+        interval (int | float, optional): Of snapshots: epochs, or a share of the run. None: 0.1.
+        lengths (Sequence[float], optional): Of generations, relative to one another. None: equal.
         redraw (bool): Begin each generation with newly drawn weights and an empty optimiser
             state, as in born-again networks; the learning rate goes on. False: training goes on.
         teachers (Sequence[dict]): Bigger models that guide from the start, before the student's
             own copies: arguments of :class:`Teacher`.
         alpha (float): Weight of the guidance loss, at least 0.
-        alpha_schedule (dict, optional): Arguments of :class:`mmpose_kd.schedule.Schedule`.
         gamma (float, optional): Weight of the classification loss, at least 0. None: 0.001 for
             heatmap students, 0 for others.
-        gamma_schedule (dict, optional): As ``alpha_schedule``.
+        alpha_schedule, gamma_schedule (dict, optional): Arguments of
+            :class:`mmpose_kd.schedule.Schedule`.
         dense (bool): False: the newest guide alone, which shows what dense guidance is good for.
         keep_prob (float): Probability of :math:`b_i = 1`, in (0, 1]. 1: none is dropped.
         form (str): ``'soft'``: D(H); ``'hard'``: its bits B(H); ``'raw'``: H itself.
@@ -86,8 +80,7 @@ class DSKDHook(AroundIterationHook):
         cls_target (str): ``'ground_truth'``: its bits; ``'guides'``: the mean of the guides' bits.
         seed (int, optional): Of the draws. None: the run's.
         log_interval (int): Every how many iterations each guide's ``agreement``, ``kept`` (see
-            :meth:`Guidance.statistics`) and guidance ``kd`` are logged, as
-            ``dskd/<name>_guide<i>``, counted from the oldest.
+            :meth:`Guidance.statistics`) and ``kd`` are logged: ``dskd/<name>_guide<i>``.
 
     Raises:
         ValueError: A setting that cannot be used; before the training a head it does not know, a
@@ -144,17 +137,10 @@ class DSKDHook(AroundIterationHook):
         self.distils = False
         self._saved: Optional[dict] = None  # of the checkpoint that the run goes on from
         self._redrawn: Optional[int] = None  # the step at which the weights were drawn last
-        self._watch, self._by_epoch = False, True
+        self._unit, self._watch = 'epoch', False
         self._watched: dict[str, Tensor] = {}
 
     # ------------------------------------------------------------------ begin and end
-
-    def before_run(self, runner: Runner) -> None:
-        """Refuse a second one, as where a config adds it to those of a config that has it."""
-        count = sum(isinstance(hook, DSKDHook) for hook in runner.hooks)
-        if count > 1:
-            raise ValueError(f'{KEY} stands {count} times in custom_hooks: give it once')
-        super().before_run(runner)
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Take the state of the run that goes on; its guides are read when the model is known."""
@@ -166,16 +152,13 @@ class DSKDHook(AroundIterationHook):
         saved, self._saved = self._saved, None
         if saved is None and self.bank is not None and runner.iter > 0:
             return  # the same training goes on after an interruption
-        self._by_epoch = not isinstance(runner.train_loop, IterBasedTrainLoop)
-        self.start(runner, runner.max_epochs if self._by_epoch else runner.max_iters)
+        self._unit = 'iter' if isinstance(runner.train_loop, IterBasedTrainLoop) else 'epoch'
+        self.start(runner, getattr(runner, f'max_{self._unit}s'))
         if saved is not None and self.distils:
             self._resume(runner, saved)
 
     def start(self, runner: Runner, length: int) -> None:
-        """Get ready for a run of ``length`` epochs (or iterations), with the given guides.
-
-        Random numbers are left as they were.
-        """
+        """Get ready for a run of ``length`` epochs (or iterations), with the given guides."""
         with random_states_kept():
             self.student = GuidedStudent(runner, KEY)
             kind = self.student.kind
@@ -189,26 +172,21 @@ class DSKDHook(AroundIterationHook):
                 self.bank.give(i, entry, self.student.head, key)
             if self._due:
                 self.bank.check_copy(self.student.state_dict())
-            self._start_draws(runner)
         self.bank.to(self.student.device)
-
-    def _start_draws(self, runner: Runner) -> None:
-        seed = torch.tensor(runner.seed if self.seed is None else self.seed)
-        broadcast(seed)  # processes may have seeds of their own
-        self._draws = torch.Generator().manual_seed(int(seed))
-        self._redraw_seed = int(seed)
+        self._redrawn = None
+        self.draws = GuideDraws(runner.seed if self.seed is None else self.seed)
 
     # ------------------------------------------------------------------ a training step
 
     def before_train_epoch(self, runner: Runner) -> None:
         """Begin a generation anew, if that is wanted."""
-        if self._by_epoch:
-            self._begin_generation(runner, runner.epoch)
+        if self._unit == 'epoch':
+            self._begin_generation(runner)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch=None) -> None:
         """Put the guidance around the model's loss, for this iteration."""
-        if not self._by_epoch:
-            self._begin_generation(runner, runner.iter)
+        if self._unit == 'iter':
+            self._begin_generation(runner)
         self._watch = self.every_n_train_iters(runner, self.log_interval)
         super().before_train_iter(runner, batch_idx, data_batch)
 
@@ -248,10 +226,8 @@ class DSKDHook(AroundIterationHook):
 
     def _kept_guides(self) -> list:
         """Those that teach in this step, the same ones in every process."""
-        if not self.dense:
-            return self.bank.guides[-1:]
-        kept = keep_guides(len(self.bank), self.keep_prob, self._draws)
-        return [guide for guide, keep in zip(self.bank.guides, kept) if keep]
+        guides = self.bank.guides
+        return self.draws.kept(guides, self.keep_prob) if self.dense else guides[-1:]
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch=None, outputs=None
@@ -261,39 +237,33 @@ class DSKDHook(AroundIterationHook):
         for name, value in self._watched.items():
             runner.message_hub.update_scalar(f'train/{name}', float(value))
         self._watched = {}
-        if not self._by_epoch:
-            self._freeze_if_due(runner, runner.iter + 1)
+        if self._unit == 'iter':
+            self._freeze_if_due(runner)
 
     def after_train_epoch(self, runner: Runner) -> None:
         """Freeze the student."""
-        if self._by_epoch:
-            self._freeze_if_due(runner, runner.epoch + 1)
+        if self._unit == 'epoch':
+            self._freeze_if_due(runner)
 
     # ------------------------------------------------------------------ the guides
 
-    def _freeze_if_due(self, runner: Runner, done: int) -> None:
+    def _freeze_if_due(self, runner: Runner) -> None:
+        done = getattr(runner, self._unit) + 1
         if done in self._due:
-            self.freeze(runner, self._name(done))
-
-    def _name(self, done: int) -> str:
-        return f'{"epoch" if self._by_epoch else "iter"}_{done}'
+            self.freeze(runner, f'{self._unit}_{done}')
 
     def freeze(self, runner: Runner, name: str) -> None:
-        """Make a guide of the student as it is now.
-
-        Args:
-            runner: The run.
-            name: The guide's.
-        """
+        """Make a guide called ``name`` of the student as it is now."""
         with random_states_kept():
             self.bank.freeze(name, self.student.state_dict())
         self.bank.to(self.student.device)
         runner.logger.info(f'DSKD: {name} is a guide now, of {len(self.bank)}')
 
-    def _begin_generation(self, runner: Runner, done: int) -> None:
+    def _begin_generation(self, runner: Runner) -> None:
         """New weights, the same in every process and in a run that is resumed here."""
+        done = getattr(runner, self._unit)
         if self.redraw and done in self._due and done != self._redrawn:
-            self.student.draw_anew(f'{self._redraw_seed} {done}', runner.optim_wrapper)
+            self.student.draw_anew(self.draws.seed_of(done), runner.optim_wrapper)
             self._redrawn = done
 
     # ------------------------------------------------------------------ the state
@@ -305,36 +275,25 @@ class DSKDHook(AroundIterationHook):
         meta = checkpoint['meta']
         guides = self.bank.write(self.files.folder(runner))
         self.files.note(runner, meta, [guide['file'] for guide in guides if guide['file']])
-        done = meta['epoch' if self._by_epoch else 'iter']
         checkpoint['dskd'] = dict(
             guides=guides,
             guides_from=self.plan.name,
-            generation=sum(due <= done for due in self._due),
-            draws=self._draws.get_state(),
-            redraw_seed=self._redraw_seed,
+            generation=sum(due <= meta[self._unit] for due in self._due),
             redrawn=self._redrawn,
+            **self.draws.state(),
             **self.files.state(runner),
         )
 
     def _resume(self, runner: Runner, saved: dict) -> None:
+        done = getattr(runner, self._unit)
         if not saved:
-            runner.logger.warning(
-                f'{KEY}: the checkpoint was written without it; it begins with no guides of the '
-                'student'
-            )
+            self._redrawn = done  # what was learned up to here is in no guide
+            runner.logger.warning(f'{KEY}: the checkpoint was written without it, no guides yet')
             return
         self.plan.check_resumed(saved['guides_from'])
         with random_states_kept():
             self.bank.read(saved['guides'], self.files.resume(runner, saved))
         self.bank.to(self.student.device)
-        self._draws.set_state(saved['draws'].cpu())
-        self._redraw_seed, self._redrawn = saved['redraw_seed'], saved.get('redrawn')
-        done = runner.epoch if self._by_epoch else runner.iter
-        planned = [self._name(due) for due in self._due if due <= done][-self.plan.num_guides :]
-        found = [guide.name for guide in self.bank.guides if guide.file]
-        if found != planned:
-            runner.logger.warning(
-                f'{KEY}: the run that is resumed has these guides: {", ".join(found) or "none"}; '
-                f'with the settings of now it would have been {", ".join(planned) or "none"}; it '
-                'goes on with those it has'
-            )
+        self.draws.resume(saved)
+        self._redrawn = saved.get('redrawn')
+        self.bank.compare([f'{self._unit}_{due}' for due in self._due if due <= done])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional, Union
 
 from mmengine.dist import broadcast, get_world_size
+from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from ...checkpoints import CheckpointError, read_checkpoint, write_checkpoint
@@ -133,6 +135,22 @@ class GuideBank:
         returned = teacher.returned(inputs)
         said = [x.detach().float() for x in read_output(self.kind, returned)]
         return [teacher.pick_keypoints(x) for x in said]
+
+    def compare(self, planned: Sequence[str]) -> None:
+        """Tell it where other copies of the student were frozen than the settings ask for.
+
+        Args:
+            planned: Names of those that would have been frozen by now.
+        """
+        found = ', '.join(guide.name for guide in self.guides if guide.file) or 'none'
+        wanted = ', '.join(planned[-self.largest :]) or 'none'
+        if found != wanted:
+            print_log(
+                f'{self.key}: the run that is resumed has these guides: {found}; with the '
+                f'settings of now it would have been {wanted}; it goes on with those it has',
+                'current',
+                logging.WARNING,
+            )
 
     def numbered(self, guides: Sequence[Guide], told: Sequence[dict]) -> dict:
         """Names for the log, ``'dskd/kept_guide0'``, of what is told of some of the guides."""
