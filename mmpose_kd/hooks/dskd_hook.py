@@ -133,8 +133,7 @@ class DSKDHook(AroundIterationHook):
         self.seed, self.log_interval = seed, log_interval
 
         self.files = GuideFiles()
-        self.bank: Optional[GuideBank] = None
-        self.distils = False
+        self.distils = self._ready = False
         self._saved: Optional[dict] = None  # of the checkpoint that the run goes on from
         self._redrawn: Optional[int] = None  # the step at which the weights were drawn last
         self._unit, self._watch = 'epoch', False
@@ -149,13 +148,14 @@ class DSKDHook(AroundIterationHook):
 
     def before_train(self, runner: Runner) -> None:
         """Look at the model, gather the guides."""
-        saved, self._saved = self._saved, None
-        if saved is None and self.bank is not None and runner.iter > 0:
+        if self._ready and self._saved is None and runner.iter > 0:
             return  # the same training goes on after an interruption
+        self._ready = False
         self._unit = 'iter' if isinstance(runner.train_loop, IterBasedTrainLoop) else 'epoch'
         self.start(runner, getattr(runner, f'max_{self._unit}s'))
-        if saved is not None and self.distils:
-            self._resume(runner, saved)
+        if self._saved is not None and self.distils:
+            self._resume(runner, self._saved)
+        self._saved, self._ready = None, True
 
     def start(self, runner: Runner, length: int) -> None:
         """Get ready for a run of ``length`` epochs (or iterations), with the given guides."""

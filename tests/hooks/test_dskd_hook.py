@@ -4,6 +4,7 @@ import contextlib
 import copy
 import gc
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -607,14 +608,20 @@ def test_a_lost_or_changed_guide_stops_the_resume(data, tmp_path):
     train(cfg)
     (tmp_path / 'last_checkpoint').write_text(str(tmp_path / 'epoch_2.pth'))
     guide = tmp_path / 'dskd_epoch_1.pth'
+    shutil.copy(guide, tmp_path / 'kept.pth')
     content = saved(guide)
     content['state_dict']['head.final_layer.bias'] += 1
     torch.save(content, guide)
     with pytest.raises(ValueError, match=r'dskd_epoch_1\.pth is not the guide'):
         train(cfg, resume=True)
     guide.unlink()
+    runner = make_runner(cfg, resume=True)
     with pytest.raises(ValueError, match=r'dskd_epoch_1\.pth is needed to resume'):
-        train(cfg, resume=True)
+        runner.train()
+    shutil.copy(tmp_path / 'kept.pth', guide)
+    runner.train()  # found, in the same process
+    assert [guide.name for guide in hook_of(runner).bank.guides] == ['epoch_1', 'epoch_2']
+    (tmp_path / 'last_checkpoint').write_text(str(tmp_path / 'epoch_2.pth'))
     with pytest.raises(ValueError, match=r"had 'generations', the config asks for 'snapshots'"):
         changed = copy.deepcopy(cfg)
         changed['custom_hooks'][-1].update(guides='snapshots', interval=1)
