@@ -79,7 +79,7 @@ class BranchMetricsHook(Hook):
         self._extend(runner, runner.test_loop.evaluator)
 
     def _extend(self, runner: Runner, evaluator: Evaluator) -> None:
-        model = unwrapped(runner)
+        model = _predictor(runner)
         if model.test_cfg.get('branch') != 'all':
             return
         if type(evaluator) is not Evaluator:
@@ -94,6 +94,12 @@ class BranchMetricsHook(Hook):
         # a dump of the samples holds every output's predictions anyway
         own = [metric for metric in evaluator.metrics if not isinstance(metric, DumpResults)]
         evaluator.metrics.extend(OutputMetric(metric, name) for name in names for metric in own)
+
+
+def _predictor(runner: Runner):
+    """The model that predicts: in a distiller the student."""
+    model = unwrapped(runner)
+    return getattr(model, 'student', model)
 
 
 def unwrapped(runner: Runner):

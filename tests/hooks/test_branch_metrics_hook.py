@@ -51,6 +51,28 @@ def okdhp(branch):
     return build(config, init=False)
 
 
+def test_the_student_of_a_distiller_is_measured_by_each_output():
+    student = okdhp_config(num_branches=2)
+    student['test_cfg']['branch'] = 'all'
+    model = dict(
+        type='PoseDistiller',
+        student=student,
+        teachers=[dict(config=plain_config(), checkpoint=None)],
+        distill=[
+            dict(
+                loss=dict(type='KeypointMSELoss', use_target_weight=True),
+                student='head.branches.0.head.final_layer',
+                teacher='head.final_layer',
+            )
+        ],
+    )
+    run, hook = Run(build(model, init=False), Evaluator(MeanX())), BranchMetricsHook()
+    hook.before_run(run)
+    hook.before_val(run)
+    added = [m.output for m in run.val_loop.evaluator.metrics if isinstance(m, OutputMetric)]
+    assert added == ['branch0', 'branch1', 'ensemble']
+
+
 def test_every_output_gets_its_own_value_under_its_own_name():
     evaluator = Evaluator(MeanX())
     hook = BranchMetricsHook()
