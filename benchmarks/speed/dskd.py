@@ -40,7 +40,7 @@ def dskd_table(
             for n in guides:
                 candidates[parts(n)] = _all(candidates[PLAIN], *[alone] * n)
                 candidates[f'DSKD, {n} guides'] = with_guides(runner, hook, n, images, samples)
-            times = bench.interleaved(candidates)
+            times = bench.interleaved(candidates, settle=True)
         rows = []
         for one in candidates:
             n = next((n for n in guides if one == f'DSKD, {n} guides'), None)

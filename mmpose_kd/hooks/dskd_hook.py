@@ -199,26 +199,31 @@ class DSKDHook(AroundIterationHook):
         plain_loss = model.loss
 
         def guided_loss(inputs: Tensor, data_samples: list) -> dict:
+            # first, while the memory of the student's graph is not yet taken: that is faster
+            guides, taught = self._taught(model, inputs, data_samples)
             with returned_by(self.student.head) as caught:
                 losses = plain_loss(inputs, data_samples)
             student = self.student.output(caught)
-            return {**losses, **self._losses(model, inputs, data_samples, student)}
+            return {**losses, **self._losses(student, guides, taught, data_samples)}
 
         return replaced(model, 'loss', guided_loss)
 
-    def _losses(
-        self, model: BaseModel, inputs: Tensor, data_samples: list, student: list[Tensor]
-    ) -> dict[str, Tensor]:
-        """Both losses with their weights; 0 for one that is switched off."""
-        alpha = self.alpha * self.alpha_schedule.now()
-        gamma = self.gamma * self.gamma_schedule.now()
-        reads = self.guidance.reads_guides(alpha, gamma) and len(self.bank) > 0
+    def _weights(self) -> tuple[float, float]:
+        return self.alpha * self.alpha_schedule.now(), self.gamma * self.gamma_schedule.now()
+
+    def _taught(self, model: BaseModel, inputs: Tensor, data_samples: list) -> tuple[list, list]:
+        """Those guides that teach in this step, and what they say; constants."""
+        reads = self.guidance.reads_guides(*self._weights()) and len(self.bank) > 0
         guides = self._kept_guides() if reads else []
         preprocessor = model.data_preprocessor
-        # constants: a guide's output has no gradient
-        taught = [self.bank.outputs(g, inputs, data_samples, preprocessor) for g in guides]
+        return guides, [self.bank.outputs(g, inputs, data_samples, preprocessor) for g in guides]
+
+    def _losses(
+        self, student: list[Tensor], guides: list, taught: list, data_samples: list
+    ) -> dict[str, Tensor]:
+        """Both losses with their weights; 0 for one that is switched off."""
         batch = (self.student.kind, student, taught, data_samples)
-        losses, each = self.guidance.losses(*batch, alpha, gamma, self.student.beta)
+        losses, each = self.guidance.losses(*batch, *self._weights(), self.student.beta)
         if self._watch and guides:
             told = self.guidance.told(self.student.kind, taught, data_samples, each)
             self._watched = self.bank.numbered(guides, told)
