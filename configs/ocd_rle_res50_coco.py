@@ -25,7 +25,9 @@ model = dict(
             loss=dict(type='KeypointMSELoss', use_target_weight=True),
             decoder=_heatmap),
         heatmap_weight=1.0,  # ours: pulls at the backbone as strongly as the deployed head's loss
-        cross_weight=1.0  # ours, as are all weights of OCD: the paper's could not be had
+        # ours, not tried in training: RLE's own loss pulls hundreds of times harder (docs/ocd.md)
+        cross=dict(type='CrossCoordinateLoss', beta=0.01),
+        cross_weight=300.0
     ),
     test_cfg=dict(branch='all'))
 
