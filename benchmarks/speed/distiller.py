@@ -19,7 +19,7 @@ from torch import Tensor
 from mmpose_kd.models.distillers.cache import TeacherCache
 
 from .models import CONFIGS, build, total
-from .report import table
+from .report import steps_table
 from .timing import Bench
 
 STUDENT = 'student step'
@@ -54,20 +54,13 @@ def distiller_table(
             times = bench.interleaved(candidates, settle=True)
             cache.close()
         tables.append(
-            table(
+            steps_table(
                 f'PoseDistiller: {name}',
                 f'{STEP} Batch {batch}, random weights.',
-                ('step', 'ms', f'times {PARTS}', 'lowest to highest', f'times {STUDENT}'),
-                [
-                    (
-                        one,
-                        f'{times.ms(one):.0f}',
-                        f'{times.ratio(one, PARTS):.3f}',
-                        times.spread(one, PARTS),
-                        f'{times.ratio(one, STUDENT):.3f}',
-                    )
-                    for one in candidates
-                ],
+                times,
+                candidates,
+                PARTS,
+                STUDENT,
             )
         )
     return '\n'.join(tables)

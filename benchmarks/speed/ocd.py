@@ -11,7 +11,7 @@ from mmpose_kd.models.heads.targets import heatmap_samples
 
 from .distiller import STEP, batch_of, offline, step
 from .models import build, total
-from .report import table
+from .report import steps_table
 from .timing import Bench, Times
 
 PLAIN = 'plain step'
@@ -51,21 +51,14 @@ def ocd_table(
         )
         times = amortised(times, interval)
         tables.append(
-            table(
+            steps_table(
                 f'OCD: {name}',
                 f'{STEP} Batch {batch}, random weights. The balance is measured at one step of '
                 f'{interval}. Wanted of the mean at most: 1.03 times its parts.',
-                ('step', 'ms', f'times {PARTS}', 'lowest to highest', f'times {PLAIN}'),
-                [
-                    (
-                        one,
-                        f'{times.ms(one):.0f}',
-                        f'{times.ratio(one, PARTS):.3f}',
-                        times.spread(one, PARTS),
-                        f'{times.ratio(one, PLAIN):.3f}',
-                    )
-                    for one in (PLAIN, PARTS, OCD, RESTING, MEASURING, WITHOUT)
-                ],
+                times,
+                (PLAIN, PARTS, OCD, RESTING, MEASURING, WITHOUT),
+                PARTS,
+                PLAIN,
             )
         )
     return '\n'.join(tables)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import torch
 
-from .timing import Bench
+from .timing import Bench, Times
 
 
 def table(title: str, notes: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -16,6 +16,34 @@ def table(title: str, notes: str, header: Sequence[str], rows: Sequence[Sequence
     lines = [f'## {title}', '', notes, '']
     lines += ['| ' + ' | '.join(row) + ' |' for row in (header, ['---'] * len(header), *rows)]
     return '\n'.join(lines) + '\n'
+
+
+def steps_table(
+    title: str, notes: str, times: Times, names: Sequence[str], parts: str, plain: str
+) -> str:
+    """A table of steps, in units of their parts and of the plain step.
+
+    Args:
+        title, notes: As of :func:`table`.
+        times: What was measured.
+        names: The steps, in the order of the rows.
+        parts, plain: Names of those that the others are divided by.
+    """
+    return table(
+        title,
+        notes,
+        ('step', 'ms', f'times {parts}', 'lowest to highest', f'times {plain}'),
+        [
+            (
+                one,
+                f'{times.ms(one):.0f}',
+                f'{times.ratio(one, parts):.3f}',
+                times.spread(one, parts),
+                f'{times.ratio(one, plain):.3f}',
+            )
+            for one in names
+        ],
+    )
 
 
 def machine(bench: Bench) -> str:

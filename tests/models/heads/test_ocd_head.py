@@ -427,6 +427,12 @@ def test_a_neck_that_both_heads_share_stays_in_the_model(kind):
     assert all(torch.equal(a, b) for a, b in zip(one, two))
 
 
+@each_kind
+def test_by_default_the_cross_loss_weighs_what_was_measured_for_its_kind(kind):
+    head = build(ocd_of(kind)).head
+    assert head.cross_weight == dict(coordinates=10, bins=1)[head.kind]
+
+
 # ----------------------------------------------------------------------------------- errors
 
 TWO_NECKS = r'model\.neck and model\.head\.deploy\.neck are both given.*model\.neck=None'
