@@ -13,6 +13,7 @@ from torch import Tensor
 from mmpose_kd.hooks import DSKDHook
 
 from .distiller import batch_of, forward, step
+from .memory import peak_bytes
 from .models import CONFIGS, total
 from .report import table
 from .timing import Bench
@@ -41,6 +42,11 @@ def dskd_table(
                 candidates[parts(n)] = _all(candidates[PLAIN], *[alone] * n)
                 candidates[f'DSKD, {n} guides'] = with_guides(runner, hook, n, images, samples)
             times = bench.interleaved(candidates, settle=True)
+            trained = [PLAIN, *(f'DSKD, {n} guides' for n in guides)]
+            peaks = {one: peak_bytes(candidates[one], bench) / 2**20 for one in trained}
+            weights = sum(
+                v.nbytes for v in hook.bank.guides[0].teacher.model.state_dict().values()
+            )
         rows = []
         for one in candidates:
             n = next((n for n in guides if one == f'DSKD, {n} guides'), None)
@@ -51,14 +57,24 @@ def dskd_table(
                     f'{times.ratio(one, PLAIN):.3f}',
                     times.spread(one, PLAIN),
                     '' if n is None else f'{times.ratio(one, parts(n)):.3f}',
+                    f'{peaks[one]:.0f}' if one in peaks else '',
                 )
             )
         tables.append(
             table(
                 f'DSKD: {name}',
                 'Forward, losses, training accuracy and backward, without the optimiser. Batch '
-                f'{batch}, random weights, no guide dropped.',
-                ('step', 'ms', f'times {PLAIN}', 'lowest to highest', 'times its parts'),
+                f'{batch}, random weights, no guide dropped. '
+                "Memory: the step's activations and gradients at their peak, beside the weights; "
+                f'those of a guide take {weights / 2**20:.0f} MiB.',
+                (
+                    'step',
+                    'ms',
+                    f'times {PLAIN}',
+                    'lowest to highest',
+                    'times its parts',
+                    'peak, MiB',
+                ),
                 rows,
             )
         )

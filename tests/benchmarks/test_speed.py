@@ -327,6 +327,9 @@ def test_the_step_with_guides_is_compared_with_its_parts():
     rows = cells(dskd.dskd_table(BENCH, names=names, batch=1, guides=(1, 2)))
     assert rows[dskd.PLAIN][1] == '1.000'
     assert {'guide forward', dskd.parts(2), 'DSKD, 1 guides', 'DSKD, 2 guides'} <= rows.keys()
+    # guides keep no graph: more of them do not need more memory than one of them
+    peaks = [float(rows[name][4]) for name in ('DSKD, 1 guides', 'DSKD, 2 guides')]
+    assert max(peaks) < 1.02 * float(rows[dskd.PLAIN][4])
 
 
 def small_ocd(kind):

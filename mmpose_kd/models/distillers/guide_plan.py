@@ -81,10 +81,12 @@ class GuidePlan:
             shares = [sum(self.lengths[: j + 1]) for j in range(self.num_guides)]
             found = [round(length * share / sum(self.lengths)) for share in shares]
             if any(b <= a for a, b in zip([0, *found], [*found, length])):
+                equal = len(set(self.lengths)) == 1
+                told = '' if equal else f' of lengths {self.lengths}'
                 raise ValueError(
                     f'{self.key}.num_guides={self.num_guides}: {length} epochs (or iterations) '
-                    f'cannot be cut into {self.num_guides + 1} generations of lengths '
-                    f'{self.lengths}; train longer or give fewer guides'
+                    f'cannot be cut into {self.num_guides + 1} generations{told}; train longer or '
+                    'give fewer guides'
                 )
             return found
         if self.mode == 'snapshots':

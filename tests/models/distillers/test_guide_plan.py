@@ -45,5 +45,7 @@ def test_a_bad_setting_is_named(settings, key):
 def test_a_run_too_short_is_told():
     with pytest.raises(ValueError, match=r'num_guides=4: 3 epochs'):
         GuidePlan('generations', num_guides=4).steps(3)
+    with pytest.raises(ValueError, match=r'of lengths \(1, 8\)'):
+        GuidePlan('generations', num_guides=1, lengths=(1, 8)).steps(3)
     with pytest.raises(ValueError, match=r'interval=5'):
         GuidePlan('snapshots', interval=5).steps(5)
