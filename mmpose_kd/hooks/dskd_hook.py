@@ -40,9 +40,11 @@ class DSKDHook(AroundIterationHook):
 
     .. math::
         L = L_{task} + \alpha \frac{\sum_i b_i ||S - D(H_i)||^2_w}{\sum_i b_i}
-            + \gamma\, BCE(sigmoid(\kappa (S - 1/2)), bits)
+            + \gamma L_{cls}, \quad
+        L_{cls} = CE(softmax(\kappa S), softmax(\kappa H_{gt}))
 
     The norm is the weighted mean of ``KeypointMSELoss``; a keypoint without a label costs nothing.
+    The cross-entropy is over positions; other forms: :class:`HeatmapClassificationLoss`.
     SimCC students are guided by the KL divergence and coordinate students by SmoothL1, by the
     same dense rule and without binarisation and classification.
 
@@ -64,7 +66,8 @@ class DSKDHook(AroundIterationHook):
             state, as in born-again networks; the learning rate goes on. False: training goes on.
         teachers (Sequence[dict]): Bigger models that guide from the start, before the student's
             own copies: arguments of :class:`Teacher`.
-        alpha (float): Weight of the guidance loss, at least 0.
+        alpha (float, optional): Weight of the guidance loss, at least 0. None: 3 for heatmap
+            students, 1 for others.
         gamma (float, optional): Weight of the classification loss, at least 0. None: 0.001 for
             heatmap students, 0 for others.
         alpha_schedule, gamma_schedule (dict, optional): Arguments of
@@ -77,7 +80,8 @@ class DSKDHook(AroundIterationHook):
         below_floor (str): ``'zero'``: a guide's map with a lower peak teaches that nothing is
             there; ``'skip'``, our addition: it teaches nothing.
         cls (dict, optional): Arguments of :class:`HeatmapClassificationLoss`.
-        cls_target (str): ``'ground_truth'``: its bits; ``'guides'``: the mean of the guides' bits.
+        cls_target (str): Whose maps the targets are made of: ``'ground_truth'``, or ``'guides'``,
+            of whose targets the mean is taken.
         seed (int, optional): Of the draws. None: the run's.
         log_interval (int): Every how many iterations each guide's ``agreement``, ``kept`` (see
             :meth:`Guidance.statistics`) and ``kd`` are logged: ``dskd/<name>_guide<i>``.
@@ -99,7 +103,7 @@ class DSKDHook(AroundIterationHook):
         lengths: Optional[Sequence[float]] = None,
         redraw: bool = False,
         teachers: Sequence[dict] = (),
-        alpha: float = 1.0,
+        alpha: Optional[float] = None,
         alpha_schedule: Optional[dict] = None,
         gamma: Optional[float] = None,
         gamma_schedule: Optional[dict] = None,
@@ -124,7 +128,7 @@ class DSKDHook(AroundIterationHook):
             raise ValueError(f'{KEY}.log_interval={log_interval!r}: give 1 or more')
         self.plan = GuidePlan(guides, num_guides, interval, lengths, KEY)
         self.guidance = Guidance(form, threshold, floor, cls, cls_target, below_floor, KEY)
-        self.alpha = checked_weight(alpha, f'{KEY}.alpha')
+        self.alpha = alpha if alpha is None else checked_weight(alpha, f'{KEY}.alpha')
         self.gamma = gamma if gamma is None else checked_weight(gamma, f'{KEY}.gamma')
         self.alpha_schedule = Schedule.build(alpha_schedule, f'{KEY}.alpha_schedule')
         self.gamma_schedule = Schedule.build(gamma_schedule, f'{KEY}.gamma_schedule')
@@ -163,8 +167,11 @@ class DSKDHook(AroundIterationHook):
             self.student = GuidedStudent(runner, KEY)
             kind = self.student.kind
             self.guidance.check_kind(kind, self.gamma)
+            heatmaps = kind == 'heatmap'
+            if self.alpha is None:
+                self.alpha = 3.0 if heatmaps else 1.0
             if self.gamma is None:
-                self.gamma = 0.001 if kind == 'heatmap' else 0.0
+                self.gamma = 0.001 if heatmaps else 0.0
             self.distils = self.alpha > 0 or self.gamma > 0
             self._due = self.plan.steps(length) if self.distils else []
             self.bank = GuideBank(self.student.config, kind, self.plan.num_guides, KEY)

@@ -17,6 +17,7 @@ from ..losses.binarize import (
     guide_maps,
     has_peak,
     peak_bits,
+    peak_distribution,
 )
 from ..losses.dense_guidance import coordinate_smooth_l1, dense_guidance, weighted_mse
 from ..losses.heatmap_classification import HeatmapClassificationLoss
@@ -34,8 +35,8 @@ class Guidance:
         form: Of a guide's heatmaps, see :func:`guide_maps`.
         threshold, floor: See :func:`binarize`.
         cls: Arguments of :class:`HeatmapClassificationLoss`.
-        cls_target: ``'ground_truth'``: bits of the ground truth; ``'guides'``: the mean of the
-            guides' bits.
+        cls_target: Whose maps the targets of the classification are made of:
+            ``'ground_truth'``, or ``'guides'``, of whose targets the mean is taken.
         below_floor: What a guide's map teaches whose peak is below ``floor``. ``'zero'``: that
             nothing is there, as in the reconstruction (``'raw'`` knows no floor). ``'skip'``,
             our addition: nothing at all; for this guide the keypoint has weight 0, and the mean
@@ -179,10 +180,12 @@ class Guidance:
         return self.cls_loss(student, bits, weight * (number > 0))
 
     def bits(self, maps: Tensor) -> Tensor:
-        """Target bits of heatmaps: pixels about the peak, or the peak alone for a softmax."""
+        """Target bits of heatmaps: pixels about the peak; over positions its place or spread."""
         maps = maps.float()
         if self.cls_loss.form == 'softmax':
             return peak_bits(maps, self.floor)
+        if self.cls_loss.form == 'distribution':
+            return peak_distribution(maps, self.cls_loss.kappa, self.floor)
         return binarize(maps, self.threshold, self.floor)
 
     @torch.no_grad()

@@ -72,6 +72,25 @@ def peak_bits(maps: Tensor, floor: float = 0.1) -> Tensor:
     return torch.zeros_like(flat).scatter(-1, place, (peak >= floor).to(flat)).view_as(maps)
 
 
+def peak_distribution(maps: Tensor, kappa: float = 10.0, floor: float = 0.1) -> Tensor:
+    r"""Softmax over the positions of each heatmap (..., H, W), all 0 where its peak is below
+    ``floor``.
+
+    .. math:: t = softmax(\kappa H)
+
+    Our addition. A cross-entropy against it is least where a student's :math:`softmax(\kappa S)`
+    is the same: unlike :func:`peak_bits` it does not ask for a sharper peak than the map has.
+
+    Args:
+        maps: Heatmaps, ground truth peaks at 1.
+        kappa: :math:`\kappa > 0`.
+        floor: The least peak of a map that says anything.
+    """
+    flat = maps.detach().flatten(-2)
+    certain = flat.amax(-1, keepdim=True) >= floor
+    return ((kappa * flat).softmax(-1) * certain).view_as(maps)
+
+
 def checked_thresholds(threshold: float, floor: float, key: str) -> None:
     """Refuse settings that :func:`binarize` cannot use.
 

@@ -1,4 +1,4 @@
-"""Heatmaps as classification: which pixels, or which one pixel, belong to the keypoint."""
+"""Heatmaps as classification: which pixels belong to the keypoint, or which one is its place."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from mmpose.registry import MODELS
 from torch import Tensor, nn
 
-FORMS = ('bce', 'focal', 'softmax')
+FORMS = ('bce', 'focal', 'softmax', 'distribution')
+OVER_POSITIONS = ('softmax', 'distribution')
 
 
 def _wide(x: Tensor) -> Tensor:
@@ -88,8 +89,9 @@ def heatmap_cross_entropy(
 
     Args:
         student: Heatmaps (B, K, H, W), any range.
-        places: Targets (B, K, H, W) that sum to at most 1 in each map: 1 at the peak, or the mean
-            of several such maps. A map that is all 0 costs nothing. Not detached here.
+        places: Targets (B, K, H, W) that sum to at most 1 in each map: 1 at the peak, a
+            distribution, or the mean of several such maps. A map that is all 0 costs nothing. Not
+            detached here.
         weight: Of each keypoint (B, K). None: all 1.
         kappa: :math:`\kappa > 0`.
 
@@ -102,16 +104,17 @@ def heatmap_cross_entropy(
 
 @MODELS.register_module()
 class HeatmapClassificationLoss(nn.Module):
-    """The classification loss of :class:`DSKDHook`, in three forms.
+    """The classification loss of :class:`DSKDHook`, in four forms.
 
     Wu et al., "Lightweight Human Pose Estimation Based on Densely Guided Self-Knowledge
     Distillation", ICANN 2023 (https://doi.org/10.1007/978-3-031-44210-0_34): pose estimation is
-    also a problem of classification. Their formula could not be had: all three forms are our
+    also a problem of classification. Their formula could not be had: all forms are our
     reconstruction from the abstract.
 
     Args:
-        form (str): ``'bce'`` (:func:`heatmap_bce`), ``'focal'`` (the same with ``focus``), or
-            ``'softmax'`` (:func:`heatmap_cross_entropy`).
+        form (str): ``'bce'`` (:func:`heatmap_bce`), ``'focal'`` (the same with ``focus``),
+            ``'softmax'`` (:func:`heatmap_cross_entropy` against :func:`peak_bits`), or
+            ``'distribution'`` (against :func:`peak_distribution`).
         kappa (float): From heatmap units to logits, above 0.
         pos_weight (float, optional): Weight of the positives in ``'bce'`` and ``'focal'``. None:
             they weigh as much as the negatives of the same map.
@@ -126,7 +129,7 @@ class HeatmapClassificationLoss(nn.Module):
 
     def __init__(
         self,
-        form: str = 'bce',
+        form: str = 'distribution',
         kappa: float = 10.0,
         pos_weight: Optional[float] = None,
         focus: Optional[float] = None,
@@ -139,7 +142,7 @@ class HeatmapClassificationLoss(nn.Module):
             raise ValueError(f'{key}.form={form!r}: choose one of {FORMS}')
         if not 0 < kappa < math.inf:
             raise ValueError(f'{key}.kappa={kappa!r}: give a number above 0')
-        if pos_weight is not None and (form == 'softmax' or not 0 < pos_weight < math.inf):
+        if pos_weight is not None and (form in OVER_POSITIONS or not 0 < pos_weight < math.inf):
             raise ValueError(
                 f'{key}.pos_weight={pos_weight!r}: give a number above 0 with bce or focal, or '
                 f'None (found form={form!r})'
@@ -162,7 +165,7 @@ class HeatmapClassificationLoss(nn.Module):
         """The weighted loss, a scalar; arguments as in the functions named above."""
         weight = target_weight if self.use_target_weight else None
         target = target.detach()
-        if self.form == 'softmax':
+        if self.form in OVER_POSITIONS:
             loss = heatmap_cross_entropy(student, target, weight, self.kappa)
         else:
             loss = heatmap_bce(student, target, weight, self.kappa, self.pos_weight, self.focus)

@@ -39,13 +39,21 @@ def test_target_bits_are_those_of_the_truth_or_the_mean_of_the_guides():
     truth, one, two = (torch.zeros(1, 1, 2, 2) for _ in range(3))
     truth[..., 0, 0] = one[..., 0, 1] = two[..., 1, 1] = 1
     student = torch.rand(1, 1, 2, 2)
-    by_truth, by_guides = (Guidance(cls_target=t) for t in ('ground_truth', 'guides'))
+    bce = dict(form='bce')
+    by_truth, by_guides = (Guidance(cls=bce, cls_target=t) for t in ('ground_truth', 'guides'))
     weight = torch.ones(1, 1)
     expected = by_truth.cls_loss(student, truth, weight)
     assert by_truth.classification(student, [[one], [two]], truth, weight) == expected
     expected = by_guides.cls_loss(student, (one + two) / 2, weight)
     assert by_guides.classification(student, [[one], [two]], truth, weight) == expected
     assert by_guides.classification(student, [], truth, weight) == 0
+
+
+def test_by_default_the_place_is_told_as_a_distribution_of_the_truth():
+    truth, student = torch.rand(2, 3, 4, 5), torch.rand(2, 3, 4, 5)
+    found = Guidance().classification(student, [], truth, torch.ones(2, 3))
+    p, q = ((10 * maps).flatten(2).softmax(-1) for maps in (truth, student))
+    torch.testing.assert_close(found, -(p * q.log()).sum(-1).mean())
 
 
 # of two keypoints the guide sees the first alone; the student sees both
@@ -79,11 +87,12 @@ def test_target_bits_are_the_mean_of_the_guides_that_have_a_peak():
     three = torch.zeros(1, 2, 1, 2)
     student, weight = torch.tensor(UNSEEN), torch.ones(1, 2)
     guides = [[one], [two], [three]]
-    guidance = Guidance(cls_target='guides', below_floor='skip')
+    bce = dict(form='bce')
+    guidance = Guidance(cls=bce, cls_target='guides', below_floor='skip')
     bits = torch.tensor([[[[0.5, 0.5]], [[0.0, 0.0]]]])
     expected = guidance.cls_loss(student, bits, torch.tensor([[1.0, 0.0]]))
     assert guidance.classification(student, guides, one, weight) == expected > 0
-    zero = Guidance(cls_target='guides')
+    zero = Guidance(cls=bce, cls_target='guides')
     expected = zero.cls_loss(student, bits * 2 / 3, weight)
     assert zero.classification(student, guides, one, weight) == pytest.approx(expected.item())
 

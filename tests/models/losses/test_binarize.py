@@ -1,5 +1,7 @@
 """Bits of heatmaps: what is near the peak, and nothing where there is no peak."""
 
+import math
+
 import pytest
 import torch
 
@@ -9,6 +11,7 @@ from mmpose_kd.models.losses.binarize import (
     guide_maps,
     has_peak,
     peak_bits,
+    peak_distribution,
 )
 
 
@@ -63,6 +66,14 @@ def test_the_peak_alone_is_one_pixel_or_none():
     bits = peak_bits(maps)
     assert bits.sum((2, 3)).tolist() == [[1, 0]]
     assert bits[0, 0].flatten()[maps[0, 0].argmax()] == 1
+
+
+def test_the_spread_of_a_peak_by_hand():
+    maps = torch.tensor([[[[0.0, 0.2], [1.0, 0.0]], [[0.09, 0.0], [0.0, 0.0]]]])
+    found = peak_distribution(maps, kappa=10.0, floor=0.1)
+    e = torch.tensor([[1.0, math.exp(2)], [math.exp(10), 1.0]])
+    torch.testing.assert_close(found[0, 0], e / e.sum())
+    assert found[0, 1].abs().sum() == 0
 
 
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])

@@ -1,4 +1,4 @@
-"""Heatmaps as classification, in its three forms."""
+"""Heatmaps as classification, in its four forms."""
 
 import math
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mmpose_kd.models.losses.binarize import peak_bits
+from mmpose_kd.models.losses.binarize import peak_bits, peak_distribution
 from mmpose_kd.models.losses.heatmap_classification import (
     HeatmapClassificationLoss,
     balanced,
@@ -14,7 +14,7 @@ from mmpose_kd.models.losses.heatmap_classification import (
     heatmap_cross_entropy,
 )
 
-FORMS = ['bce', 'focal', 'softmax']
+FORMS = ['bce', 'focal', 'softmax', 'distribution']
 
 
 def maps(seed=0, dtype=torch.float32):
@@ -23,7 +23,14 @@ def maps(seed=0, dtype=torch.float32):
 
 
 def target(form):
+    if form == 'distribution':
+        return peak_distribution(maps(1))
     return peak_bits(maps(1)) if form == 'softmax' else (maps(1) > 0.7).float()
+
+
+def gaussian(sigma, height=64, width=48):
+    x, y = torch.arange(width), torch.arange(height)[:, None]
+    return torch.exp(-((x - 20.3) ** 2 + (y - 30.6) ** 2) / (2 * sigma**2))[None, None]
 
 
 def sigmoid(z):
@@ -71,7 +78,17 @@ def test_positives_weigh_as_much_as_negatives_by_default():
     torch.testing.assert_close(found, torch.tensor([by_hand]))
 
 
-@pytest.mark.parametrize('form', FORMS)
+def test_the_distribution_form_asks_for_no_other_heatmap_than_the_ground_truths():
+    """The form against the peak alone does: it would spoil the shape that gives sub-pixels."""
+    pulls = {}
+    for form, places in (('softmax', peak_bits), ('distribution', peak_distribution)):
+        student = gaussian(2.0).requires_grad_()
+        HeatmapClassificationLoss(form)(student, places(gaussian(2.0))).backward()
+        pulls[form] = student.grad.abs().max().item()
+    assert pulls['distribution'] < 1e-5 and pulls['softmax'] > 1
+
+
+@pytest.mark.parametrize('form', FORMS[:3])
 def test_a_student_that_is_right_costs_nothing(form):
     student = 20 * target(form) - 10
     assert HeatmapClassificationLoss(form)(student, target(form)).item() == pytest.approx(0)
@@ -97,7 +114,7 @@ def test_a_target_without_any_bits_is_finite(form):
     loss = HeatmapClassificationLoss(form)(student, torch.zeros(2, 3, 4, 5))
     loss.backward()
     assert torch.isfinite(loss) and torch.isfinite(student.grad).all()
-    assert (loss == 0) == (form == 'softmax')
+    assert (loss == 0) == (form in ('softmax', 'distribution'))
 
 
 @pytest.mark.parametrize('form', FORMS)
@@ -127,7 +144,8 @@ def test_the_loss_weight_is_a_factor(form):
     'settings',
     [
         dict(form='hinge'), dict(kappa=0), dict(pos_weight=0), dict(loss_weight=-1),
-        dict(form='softmax', pos_weight=2.0), dict(focus=2.0), dict(form='focal', focus=0),
+        dict(form='softmax', pos_weight=2.0), dict(pos_weight=2.0), dict(focus=2.0),
+        dict(form='focal', focus=0),
     ],
 )  # fmt: skip
 def test_a_bad_setting_is_named(settings):
