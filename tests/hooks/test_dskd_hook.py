@@ -430,6 +430,19 @@ def test_students_without_heatmaps_are_guided_too(data, tmp_path, change):
         train({**cfg, 'custom_hooks': [{**HOOK, 'below_floor': 'skip'}]})
 
 
+@pytest.mark.parametrize(('kind', 'weights'), [('heatmap', (3.0, 0.001)), ('simcc', (1.0, 0.0))])
+def test_weights_that_are_not_given_are_those_for_the_students_output(
+    data, tmp_path, kind, weights
+):
+    cfg = dskd_config(data, tmp_path, alpha=None)
+    if kind == 'simcc':
+        simcc(cfg)
+    runner = make_runner(cfg)
+    hook = hook_of(runner)
+    hook.start(runner, length=6)
+    assert (hook.alpha, hook.gamma) == weights
+
+
 def distilled():
     return dict(
         type='PoseDistiller',
