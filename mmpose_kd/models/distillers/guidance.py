@@ -171,16 +171,16 @@ class Guidance:
         It is 0 where the target bits come from guides and there are none.
         """
         if self.cls_target == 'ground_truth':
-            return self.cls_loss(student, self.bits(ground_truth), weight)
+            return self.cls_loss(student, self.cls_targets(ground_truth), weight)
         if not guides:
             return student.new_zeros((), dtype=torch.float32)
         number = sum(self.teaches(g[0]) for g in guides)  # (B, K): how many teach a keypoint
         # bits of a map without a peak are 0, so that it adds nothing where it does not teach
-        bits = sum(self.bits(g[0]) for g in guides) / number.clamp(min=1)[..., None, None]
+        bits = sum(self.cls_targets(g[0]) for g in guides) / number.clamp(min=1)[..., None, None]
         return self.cls_loss(student, bits, weight * (number > 0))
 
-    def bits(self, maps: Tensor) -> Tensor:
-        """Target bits of heatmaps: pixels about the peak; over positions its place or spread."""
+    def cls_targets(self, maps: Tensor) -> Tensor:
+        """Targets of the classification: the pixels about each peak, its place, or its spread."""
         maps = maps.float()
         if self.cls_loss.form == 'softmax':
             return peak_bits(maps, self.floor)
