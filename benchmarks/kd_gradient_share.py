@@ -16,9 +16,9 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner, load_checkpoint, set_random_seed
 
 import mmpose_kd  # noqa: F401  (registers the models)
-from mmpose_kd.models.heads.branch import stage_loss
-from mmpose_kd.models.heads.branch_statistics import gradient_share
-from mmpose_kd.models.heads.okdhp_presets import PRESETS
+from mmpose_kd.okdhp.branch import stage_loss
+from mmpose_kd.okdhp.presets import PRESETS
+from mmpose_kd.okdhp.statistics import gradient_share
 
 RELEASED = PRESETS['released']['kd_loss']
 DEFAULT = PRESETS['default']['kd_loss']

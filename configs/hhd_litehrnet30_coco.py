@@ -5,5 +5,4 @@ model = dict(
     student=dict(
         backbone=dict(extra=dict(stages_spec=dict(num_modules=(3, 8, 3)))),
         init_cfg=dict(
-            checkpoint='https://download.openmmlab.com/mmpose/top_down/'
-            'litehrnet/litehrnet30_coco_256x192-4176555b_20210626.pth')))
+            checkpoint=_base_._weights_url + 'top_down/litehrnet/litehrnet30_coco_256x192-4176555b_20210626.pth')))

@@ -1,55 +1,21 @@
 # HHD: MobileNetV2 as integral regressor, taught by HRNet-w48's heatmaps. MPII, 256 x 256.
-# Paper: https://doi.org/10.1016/j.imavis.2024.105041; numbers below are its release's. Not yet
-# trained by us.
-_base_ = ['mmpose::body_2d_keypoint/topdown_heatmap/mpii/td-hm_mobilenetv2_8xb64-210e_mpii-256x256.py']
-custom_imports = dict(imports=['mmpose_kd'], allow_failed_imports=False)
+# Sources of the shared numbers: _base_/hhd.py. Not yet trained by us.
+_base_ = ['mmpose::body_2d_keypoint/topdown_heatmap/mpii/td-hm_mobilenetv2_8xb64-210e_mpii-256x256.py', '_base_/hhd.py']
 
-_weights = 'https://download.openmmlab.com/mmpose/top_down/'
-codec = dict(
-    type='IntegralRegressionLabel', input_size=(256, 256), heatmap_size=(64, 64), sigma=2.0, normalize=True)
-
+codec = dict(_base_._coordinates, input_size=(256, 256), heatmap_size=(64, 64))
 model = dict(
     _delete_=True,
     type='PoseDistiller',
     student=dict(
-        type='TopdownPoseEstimator',
+        _base_._hhd_student,
         data_preprocessor=_base_.model.data_preprocessor,
         backbone=_base_.model.backbone,
-        head=dict(
-            type='DSNTHead',
-            in_channels=1280,
-            in_featuremap_size=(8, 8),
-            num_joints=16,
-            beta=10.0,  # three deconvolutions, as in the heatmap model
-            # SmoothL1 of the coordinates alone: DSNTHead asks for a second loss, which weighs 0
-            loss=dict(
-                type='MultipleLossWrapper',
-                losses=[
-                    dict(type='SmoothL1Loss', use_target_weight=True),
-                    dict(type='KeypointMSELoss', use_target_weight=True, loss_weight=0.0)
-                ]),
-            decoder=codec),
-        test_cfg=dict(flip_test=True, shift_coords=True, shift_heatmap=True)),
-    teachers=[
-        dict(
-            config='mmpose::body_2d_keypoint/topdown_heatmap/mpii/td-hm_hrnet-w48_8xb64-210e_mpii-256x256.py',
-            checkpoint=_weights + 'hrnet/hrnet_w48_mpii_256x256-92cab7bd_20200812.pth')
-    ],
-    distill=[
-        dict(
-            name='hhd',
-            loss=dict(type='HHDLoss', mode='released', loss_weight=0.5),
-            student='head.simplebaseline_head.final_layer',
-            teacher='head.final_layer')
-    ])
+        head=dict(  # three deconvolutions, as in the heatmap model
+            _base_._hhd_head, in_channels=1280, in_featuremap_size=(8, 8), num_joints=16, decoder=codec)),
+    teachers=[_base_._teachers.hrnet_w48_mpii],
+    distill=[dict(_base_._hhd, student='head.simplebaseline_head.final_layer')])
 
 # the inherited pipeline with the coordinates' codec: flip, scale and rotation, no shift
-train_dataloader = dict(
-    dataset=dict(
-        pipeline=[
-            *_base_.train_pipeline[:-2],
-            dict(type='GenerateTarget', encoder=codec),
-            dict(type='PackPoseInputs')
-        ]))
-
+_targets = [dict(type='GenerateTarget', encoder=codec), dict(type='PackPoseInputs')]
+train_dataloader = dict(dataset=dict(pipeline=[*_base_.train_pipeline[:-2], *_targets]))
 custom_hooks = [*_base_.custom_hooks, dict(type='TeacherMetricsHook')]

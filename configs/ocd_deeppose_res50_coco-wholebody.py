@@ -1,48 +1,24 @@
 # OCD: DeepPose (ResNet-50) learns from a heatmap head beside it. COCO-WholeBody, 256 x 192.
-# Paper: https://doi.org/10.1007/978-3-031-91575-8_21, our reconstruction (docs/ocd.md). Not yet trained by us.
-_base_ = ['mmpose::wholebody_2d_keypoint/topdown_heatmap/coco-wholebody/td-hm_res50_8xb64-210e_coco-wholebody-256x192.py']
-custom_imports = dict(imports=['mmpose_kd'], allow_failed_imports=False)
+# Sources of the shared numbers: _base_/ocd.py. Not yet trained by us.
+_base_ = [
+    'mmpose::wholebody_2d_keypoint/topdown_heatmap/coco-wholebody/td-hm_res50_8xb64-210e_coco-wholebody-256x192.py',
+    '_base_/ocd.py'
+]
 
-_heatmap = dict(
-    type='MSRAHeatmap',
-    input_size=(192, 256),
-    heatmap_size=(48, 64),
-    sigma=2,  # of MMPose's heatmap models at this size
-    unbiased=True)  # else Gaussians stand on whole pixels, and teach coordinates that are rounded
 # DeepPose: MMPose has it for COCO, and for this data set the heatmap model of the same backbone
 _regression = dict(type='RegressionLabel', input_size=(192, 256))
-_codec = dict(type='CrossRepresentationLabel', deploy=_regression, heatmap=_heatmap)
-codec = dict(_delete_=True, **_codec)
-
+_loss = dict(type='SmoothL1Loss', use_target_weight=True)
+_head = dict(type='RegressionHead', in_channels=2048, num_joints=133, loss=_loss, decoder=_regression)
+_codec = dict(type='CrossRepresentationLabel', deploy=_regression, heatmap=_base_._gaussians_256x192)
+codec = dict(_codec, _delete_=True)
 model = dict(
     head=dict(
+        _base_._ocd_regression,
         _delete_=True,
-        type='OCDHead',
-        deploy=dict(
-            neck=dict(type='GlobalAveragePooling'),
-            head=dict(
-                type='RegressionHead',
-                in_channels=2048,
-                num_joints=133,
-                loss=dict(type='SmoothL1Loss', use_target_weight=True),
-                decoder=_regression)),
-        heatmap=dict(  # the decoder of MMPose's heatmap models: three deconvolutions of 256
-            type='HeatmapHead',
-            in_channels=2048,
-            out_channels=133,
-            loss=dict(type='KeypointMSELoss', use_target_weight=True),
-            decoder=_heatmap),
-        heatmap_weight=1.0,  # ours: pulls at the backbone as strongly as the deployed head's loss
-        cross_weight=10.0  # ours, the best of 1, 10 and 30 on Leeds Sports; the paper's could not be had
-    ),
+        deploy=dict(neck=dict(type='GlobalAveragePooling'), head=_head),
+        heatmap=dict(_base_._heatmap_head, in_channels=2048, out_channels=133, decoder=_base_._gaussians_256x192)),
     test_cfg=dict(_delete_=True, flip_test=True, shift_coords=True, branch='all'))
 
-train_dataloader = dict(
-    dataset=dict(
-        pipeline=[
-            *_base_.train_pipeline[:-2],
-            dict(type='GenerateTarget', encoder=_codec),
-            dict(type='PackPoseInputs')
-        ]))
-
+_targets = [dict(type='GenerateTarget', encoder=_codec), dict(type='PackPoseInputs')]
+train_dataloader = dict(dataset=dict(pipeline=[*_base_.train_pipeline[:-2], *_targets]))
 custom_hooks = [*_base_.custom_hooks, dict(type='BranchMetricsHook')]

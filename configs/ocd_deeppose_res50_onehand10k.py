@@ -1,40 +1,21 @@
 # OCD: DeepPose (ResNet-50) learns from a heatmap head beside it. Hands, OneHand10K, 256 x 256.
-# Paper: https://doi.org/10.1007/978-3-031-91575-8_21, our reconstruction (docs/ocd.md). Not yet trained by us.
-_base_ = ['mmpose::hand_2d_keypoint/topdown_regression/onehand10k/td-reg_res50_8xb64-210e_onehand10k-256x256.py']
-custom_imports = dict(imports=['mmpose_kd'], allow_failed_imports=False)
+# Sources of the shared numbers: _base_/ocd.py. Not yet trained by us.
+_base_ = [
+    'mmpose::hand_2d_keypoint/topdown_regression/onehand10k/td-reg_res50_8xb64-210e_onehand10k-256x256.py',
+    '_base_/ocd.py'
+]
 
-_heatmap = dict(
-    type='MSRAHeatmap',
-    input_size=(256, 256),
-    heatmap_size=(64, 64),
-    sigma=2,  # of MMPose's heatmap models at this size
-    unbiased=True)  # else Gaussians stand on whole pixels, and teach coordinates that are rounded
-_codec = dict(type='CrossRepresentationLabel', deploy=_base_.codec, heatmap=_heatmap)
-codec = dict(_delete_=True, **_codec)
-
+_codec = dict(type='CrossRepresentationLabel', deploy=_base_.codec, heatmap=_base_._gaussians_256x256)
+codec = dict(_codec, _delete_=True)
 model = dict(
     neck=None,  # the heatmap head needs the feature before it is pooled
     head=dict(
+        _base_._ocd_regression,
         _delete_=True,
-        type='OCDHead',
         deploy=dict(neck=_base_.model.neck, head=_base_.model.head),
-        heatmap=dict(  # the decoder of MMPose's heatmap models: three deconvolutions of 256
-            type='HeatmapHead',
-            in_channels=2048,
-            out_channels=21,
-            loss=dict(type='KeypointMSELoss', use_target_weight=True),
-            decoder=_heatmap),
-        heatmap_weight=1.0,  # ours: pulls at the backbone as strongly as the deployed head's loss
-        cross_weight=10.0  # ours, the best of 1, 10 and 30 on Leeds Sports; the paper's could not be had
-    ),
+        heatmap=dict(_base_._heatmap_head, in_channels=2048, out_channels=21, decoder=_base_._gaussians_256x256)),
     test_cfg=dict(branch='all'))
 
-train_dataloader = dict(
-    dataset=dict(
-        pipeline=[
-            *_base_.train_pipeline[:-2],
-            dict(type='GenerateTarget', encoder=_codec),
-            dict(type='PackPoseInputs')
-        ]))
-
+_targets = [dict(type='GenerateTarget', encoder=_codec), dict(type='PackPoseInputs')]
+train_dataloader = dict(dataset=dict(pipeline=[*_base_.train_pipeline[:-2], *_targets]))
 custom_hooks = [*_base_.custom_hooks, dict(type='BranchMetricsHook')]

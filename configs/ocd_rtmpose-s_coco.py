@@ -1,36 +1,19 @@
 # OCD: RTMPose-s learns from a heatmap head beside it. COCO, 256 x 192.
-# Paper: https://doi.org/10.1007/978-3-031-91575-8_21, our reconstruction (docs/ocd.md). Not yet trained by us.
-_base_ = ['mmpose::body_2d_keypoint/rtmpose/coco/rtmpose-s_8xb256-420e_coco-256x192.py']
-custom_imports = dict(imports=['mmpose_kd'], allow_failed_imports=False)
+# Sources of the shared numbers: _base_/ocd.py. Not yet trained by us.
+_base_ = ['mmpose::body_2d_keypoint/rtmpose/coco/rtmpose-s_8xb256-420e_coco-256x192.py', '_base_/ocd.py']
 
-_heatmap = dict(
-    type='MSRAHeatmap',
-    input_size=(192, 256),
-    heatmap_size=(48, 64),
-    sigma=2,  # of MMPose's heatmap models at this size
-    unbiased=True)  # else Gaussians stand on whole pixels, and teach coordinates that are rounded
-_codec = dict(type='CrossRepresentationLabel', deploy=_base_.codec, heatmap=_heatmap)
-codec = dict(_delete_=True, **_codec)
-
+_codec = dict(type='CrossRepresentationLabel', deploy=_base_.codec, heatmap=_base_._gaussians_256x192)
+codec = dict(_codec, _delete_=True)
 model = dict(
     head=dict(
+        _base_._ocd_simcc,
         _delete_=True,
-        type='OCDHead',
         deploy=dict(head=_base_.model.head),
-        heatmap=dict(  # the decoder of MMPose's heatmap models: three deconvolutions of 256
-            type='HeatmapHead',
-            in_channels=512,
-            out_channels=17,
-            loss=dict(type='KeypointMSELoss', use_target_weight=True),
-            decoder=_heatmap),
-        heatmap_weight=1.0,  # ours: pulls at the backbone as strongly as the deployed head's loss
-        cross_weight=1.0  # ours, as are all weights of OCD: the paper's could not be had
-    ),
+        heatmap=dict(_base_._heatmap_head, in_channels=512, out_channels=17, decoder=_base_._gaussians_256x192)),
     test_cfg=dict(branch='all'))
 
 _targets = [dict(type='GenerateTarget', encoder=_codec), dict(type='PackPoseInputs')]
 train_dataloader = dict(dataset=dict(pipeline=[*_base_.train_pipeline[:-2], *_targets]))
-
 custom_hooks = [
     _base_.custom_hooks[0],  # EMA
     dict(_base_.custom_hooks[1], switch_pipeline=[*_base_.train_pipeline_stage2[:-2], *_targets]),

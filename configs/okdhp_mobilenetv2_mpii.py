@@ -1,28 +1,17 @@
 # OKDHP on MobileNetV2, MPII 256 x 256: the whole backbone shared, three deconvolution decoders.
 # Paper (https://arxiv.org/abs/2108.02092): PCKh@0.5 from 83.3 to 85.1; not yet trained by us.
-_base_ = ['mmpose::body_2d_keypoint/topdown_heatmap/mpii/td-hm_mobilenetv2_8xb64-210e_mpii-256x256.py']
-custom_imports = dict(imports=['mmpose_kd'], allow_failed_imports=False)
+_base_ = ['mmpose::body_2d_keypoint/topdown_heatmap/mpii/td-hm_mobilenetv2_8xb64-210e_mpii-256x256.py', '_base_/okdhp.py']
 
-_split = 'end'  # paper: a decoder per branch is all that is not shared
+_cut = dict(backbone=_base_.model.backbone, split='end')  # paper: a decoder per branch is all that is not shared
 model = dict(
-    backbone=dict(_delete_=True, type='SharedTrunk', backbone=_base_.model.backbone, split=_split),
-    head=dict(
-        _delete_=True,
-        type='OKDHPHead',
-        backbone=_base_.model.backbone,
-        split=_split,
-        head=_base_.model.head,
-        num_branches=3,  # paper, section 4: T = 3
-        # weights, temperature: the defaults of OKDHPHead, measured in docs/okdhp.md
-        kd_schedule=dict(type='ramp_up', epochs=90)),  # release, MPII
+    backbone=dict(_delete_=True, type='SharedTrunk', **_cut),
+    head=dict(_base_._okdhp_mpii, _delete_=True, head=_base_.model.head, **_cut),
     test_cfg=dict(branch='all'))  # PCK of branch 0, branch<t>/PCK, ensemble/PCK
 
-# paper, 4-stack hourglass on MPII: Adam with 2.5e-4, one tenth from epochs 90 and 120 of 150 on,
-# batch 16 (one GPU); MMPose's warm-up is left out
-train_cfg = dict(max_epochs=150)
-train_dataloader = dict(batch_size=16)
-optim_wrapper = dict(optimizer=dict(lr=2.5e-4))
-param_scheduler = [dict(type='MultiStepLR', milestones=[90, 120], gamma=0.1, by_epoch=True)]
-auto_scale_lr = dict(base_batch_size=16)
+train_cfg = _base_._papers_run.train_cfg
+train_dataloader = _base_._papers_run.train_dataloader
+optim_wrapper = _base_._papers_run.optim_wrapper
+param_scheduler = _base_._papers_run.param_scheduler
+auto_scale_lr = _base_._papers_run.auto_scale_lr
 
 custom_hooks = [*_base_.custom_hooks, dict(type='BranchMetricsHook')]

@@ -4,7 +4,59 @@ from .compat import prepare
 
 prepare()  # first of all: without it the imports below fail on a lite mmcv
 
-from . import codecs, hooks, models, transforms  # noqa: E402
+from .distiller import (  # noqa: E402
+    FixedAugmentations,
+    PackPoseViews,
+    PoseDistiller,
+    TeacherCacheHook,
+    TeacherMetricsHook,
+    TeacherView,
+)
+from .dskd import DSKDHook, HeatmapClassificationLoss  # noqa: E402
+from .export import export_student  # noqa: E402
+from .hhd import HHDLoss, UnbiasedIntegralHead  # noqa: E402
+from .hooks import BranchMetricsHook, ExactResumeHook  # noqa: E402
+from .losses import FeatureMSELoss, HeatmapKLLoss, JointsMSELoss, SimCCKLLoss  # noqa: E402
+from .ocd_tcd import (  # noqa: E402
+    CrossCoordinateLoss,
+    CrossHeatmapLoss,
+    CrossRepresentationLabel,
+    CrossSimCCLoss,
+    OCDHead,
+    ThroughTeacherHead,
+)
+from .okdhp import FAU, BranchStatisticsHook, OKDHPHead, SharedTrunk  # noqa: E402
+from .pkd import PearsonFeatureLoss  # noqa: E402
 from .version import __version__  # noqa: E402
 
-__all__ = ['__version__', 'codecs', 'hooks', 'models', 'transforms']
+__all__ = [
+    'FAU',
+    'BranchMetricsHook',
+    'BranchStatisticsHook',
+    'CrossCoordinateLoss',
+    'CrossHeatmapLoss',
+    'CrossRepresentationLabel',
+    'CrossSimCCLoss',
+    'DSKDHook',
+    'ExactResumeHook',
+    'FeatureMSELoss',
+    'FixedAugmentations',
+    'HHDLoss',
+    'HeatmapClassificationLoss',
+    'HeatmapKLLoss',
+    'JointsMSELoss',
+    'OCDHead',
+    'OKDHPHead',
+    'PackPoseViews',
+    'PearsonFeatureLoss',
+    'PoseDistiller',
+    'SharedTrunk',
+    'SimCCKLLoss',
+    'TeacherCacheHook',
+    'TeacherMetricsHook',
+    'TeacherView',
+    'ThroughTeacherHead',
+    'UnbiasedIntegralHead',
+    '__version__',
+    'export_student',
+]

@@ -21,8 +21,8 @@ from mmpose.registry import MODELS
 from mmpose.structures import PoseDataSample
 from torch import nn
 
-from .checkpoints import CheckpointError, read_checkpoint
-from .deployed import Deployed, training_part
+from .core.checkpoints import CheckpointError, read_checkpoint
+from .core.deployed import Deployed, training_part
 from .records import best_branch
 
 PACKAGE = __name__.partition('.')[0]

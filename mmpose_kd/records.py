@@ -1,4 +1,8 @@
-"""Read back what a run has written about its validations."""
+"""Read back what MMEngine's loggers have written about a run: validations, learning curve.
+
+Every start of a run has a folder of its own, ``<work_dir>/<time>/vis_data``, with
+``scalars.json`` (all that anybody logs) and ``<time>.json`` (what the LoggerHook logs).
+"""
 
 from __future__ import annotations
 
@@ -12,11 +16,45 @@ from mmengine.config import Config
 LESS = ('EPE', 'NME', 'MPJPE', 'P-MPJPE', 'N-MPJPE', 'loss')
 
 
+def read_records(file: Path) -> list[dict]:
+    """The records of a file, a dict for each line; half a line, left by a killed run, is none."""
+    records = []
+    for line in file.read_text().splitlines():
+        try:
+            records.append(json.loads(line))
+        except json.JSONDecodeError:
+            continue
+    return records
+
+
+def newest_records(work_dir: Path) -> list[dict]:
+    """All that was logged since the last start of a run."""
+    return read_records(max(work_dir.glob('*/vis_data/scalars.json')))
+
+
+def learning_curve(work_dir: Path) -> dict[int, dict[str, float]]:
+    """The metrics of every validation by finished epochs; the newest where there are two.
+
+    Read from the LoggerHook's own files: other hooks write to ``scalars.json`` too.
+    """
+    curve: dict[int, dict[str, float]] = {}
+    for file in sorted(work_dir.glob('*/vis_data/*.json')):
+        if file.stem != file.parents[1].name:  # not the LoggerHook's
+            continue
+        for record in read_records(file):
+            if 'iter' in record or 'step' not in record:  # a record of the training
+                continue
+            numbers = {k: v for k, v in record.items() if isinstance(v, (int, float))}
+            step = numbers.pop('step')
+            curve[step] = {k: v for k, v in numbers.items() if k not in ('time', 'data_time')}
+    return dict(sorted(curve.items()))
+
+
 def validation_record(work_dir: Path, epoch: int) -> dict:
-    """Metrics of the validation after an epoch; the newest, if a run was resumed.
+    """Metrics of every branch in the validation after an epoch; the newest, if there are two.
 
     Args:
-        work_dir: Folder of the run, with ``<time>/vis_data/scalars.json`` below it.
+        work_dir: Folder of the run.
         epoch: Number of finished epochs, as in ``epoch_<n>.pth``.
 
     Returns:
@@ -24,11 +62,7 @@ def validation_record(work_dir: Path, epoch: int) -> dict:
     """
     found: dict = {}
     for path in sorted(work_dir.glob('*/vis_data/scalars.json')):
-        for line in path.read_text().splitlines():
-            try:
-                record = json.loads(line)
-            except json.JSONDecodeError:  # a killed run can leave half a line
-                continue
+        for record in read_records(path):
             if record.get('step') == epoch and any(k.startswith('branch0/') for k in record):
                 found = record
     return found

@@ -35,7 +35,8 @@ def run(tmp_path_factory):
     """A finished run of MMPose's runner: a folder with okdhp.py, data/ and work/."""
     from mmengine.config import Config
     from mmengine.runner import Runner
-    from runs import draw, run_config
+
+    from .helpers.runs import draw, run_config
 
     folder = tmp_path_factory.mktemp('run')
     cfg = Config(run_config(draw(folder / 'data'), folder / 'work'))

@@ -7,14 +7,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from build import build, images, okdhp_config, plain_config, randomize
 from mmengine.config import Config
 from mmengine.runner import Runner
 from mmpose.registry import MODELS
-from runs import EPOCHS, run_config
 
 from mmpose_kd.export import ExportError, export_student
 from mmpose_kd.records import validation_record
+
+from .helpers.models import build, images, okdhp_config, plain_config, randomize
+from .helpers.runs import EPOCHS, run_config
 
 
 def checkpoint(run):

@@ -10,9 +10,13 @@ from email.parser import Parser
 from pathlib import Path
 
 import pytest
+from mmengine.config import Config
 from modelindex.load_model_index import load
 
 import mmpose_kd
+
+from .helpers.models import okdhp_config, plain_config
+from .helpers.runs import draw, run_config
 
 ROOT = Path(mmpose_kd.__file__).resolve().parents[1]
 MIM = ROOT / 'mmpose_kd' / '.mim'
@@ -86,7 +90,7 @@ def test_metadata_names_licence_python_and_command(metadata):
 
 
 def test_the_version_is_written_in_one_place(metadata):
-    assert metadata[0]['Version'] == mmpose_kd.__version__
+    assert metadata[0]['Version'] == mmpose_kd.version.__version__
     written = [
         path.relative_to(ROOT).as_posix()
         for path in [ROOT / 'setup.py', ROOT / 'pyproject.toml', *ROOT.glob('mmpose_kd/**/*.py')]
@@ -198,14 +202,36 @@ def test_a_wheel_carries_mim_and_mim_works_from_any_folder(sources, environment,
     expected |= {f'configs/{name}' for name in configs_of(sources)}
     assert in_package(names, '') == expected
     assert 'mmpose_kd/py.typed' in names
-    assert not [name for name in names if name.startswith(('tests/', 'configs/'))]
+    assert {'mmpose_kd/gain/stock/evaluate_student.py', 'mmpose_kd/cli/gain.py'} <= set(names)
+    assert not [name for name in names if name.startswith(('tests/', 'configs/', 'benchmarks/'))]
 
     python, site = environment
     install(python, wheel, cwd=tmp_path)
     check_mim(python, site / 'mmpose_kd', tmp_path)
     code, shown = call(python.with_name('mmpose-kd'), '--version', cwd=tmp_path)
     assert code == 0, shown
-    assert f'mmpose-kd {mmpose_kd.__version__}' in shown
+    assert f'mmpose-kd {mmpose_kd.version.__version__}' in shown
+
+
+@pytest.mark.slow
+def test_an_installed_wheel_compares_models_in_any_folder(sources, environment, tmp_path):
+    python, _ = environment
+    install(python, build(sources, 'wheel'), cwd=tmp_path)
+    here = tmp_path / 'here'
+    draw(here / 'data')
+    for name, model in (('plain', plain_config()), ('okdhp', okdhp_config())):
+        head = model['head'] if name == 'plain' else model['head']['head']
+        head['out_channels'] = 17
+        cfg = run_config(Path('data'), Path('work'), model)
+        Config({**cfg, 'custom_hooks': []}).dump(here / f'{name}.py')
+    code, shown = call(
+        python.with_name('mmpose-kd'), 'gain', 'plain.py', 'okdhp.py', '--out', 'out', '--seeds',
+        '0', '--epochs', '1', '--no-equal-wall-time', cwd=here,
+    )  # fmt: skip
+    assert code == 0, shown
+    assert '2 of 2 runs done' in shown
+    assert 'okdhp over plain, same epochs (all persons, 1 epochs)' in shown
+    assert '## Cost of the students' in (here / 'out/results.md').read_text()
 
 
 @pytest.mark.slow
@@ -214,12 +240,13 @@ def test_an_sdist_holds_real_files_and_installs(sources, environment, tmp_path):
     with tarfile.open(sdist) as archive:
         members = archive.getmembers()
     assert [member.name for member in members if not (member.isfile() or member.isdir())] == []
-    prefix = f'mmpose_kd-{mmpose_kd.__version__}/'
+    prefix = f'mmpose_kd-{mmpose_kd.version.__version__}/'
     files = {member.name for member in members if member.isfile()}
     expected = {'model-index.yml', 'tools/train.py', 'tools/test.py'}
     expected |= {f'configs/{name}' for name in configs_of(sources)}
     assert in_package(files, prefix) == expected
-    assert {prefix + 'LICENSE', prefix + 'requirements/stack.txt'} <= files
+    more = {'LICENSE', 'requirements/stack.txt', 'benchmarks/gain/torso_pck.py'}
+    assert {prefix + name for name in more} <= files
 
     python, site = environment
     install(python, sdist, cwd=tmp_path)

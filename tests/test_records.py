@@ -1,11 +1,17 @@
-"""Reading back which branch was best."""
+"""Reading back what a run has logged, and which branch was best."""
 
 import json
 
 import pytest
 from mmengine.config import Config
+from mmengine.visualization import LocalVisBackend
 
-from mmpose_kd.records import best_branch, validation_record
+from mmpose_kd.records import (
+    best_branch,
+    learning_curve,
+    newest_records,
+    validation_record,
+)
 
 
 def write(work_dir, run, lines):
@@ -72,3 +78,18 @@ def test_a_branch_without_a_number_does_not_win(tmp_path):
 def test_no_record_is_an_error_that_says_what_to_do(tmp_path):
     with pytest.raises(ValueError, match=r"--branch best: no validation.*epoch 7.*branch='all'"):
         best_branch(CFG, tmp_path, 7)
+
+
+def test_a_learning_curve_is_that_of_the_validations(tmp_path):
+    for call in ('20250101_000000', '20250101_000001'):
+        backend = LocalVisBackend(save_dir=str(tmp_path / call / 'vis_data'))
+        backend.add_scalars({'loss': 1.0, 'epoch': 1, 'iter': 7}, 7, f'{call}.json')
+        backend.add_scalars({'okdhp/attention_std': 0.5}, step=7)  # another hook
+        backend.add_scalars({'AP': 0.25, 'time': 1.0}, 2, f'{call}.json')
+    assert learning_curve(tmp_path) == {2: {'AP': 0.25}}
+
+
+def test_the_newest_records_are_those_of_the_last_start(tmp_path):
+    write(tmp_path, '20260101_000000', [record(1, [0.1])])
+    write(tmp_path, '20260102_000000', [record(2, [0.1]), record(3, [0.1]), '{"coco'])
+    assert [one['step'] for one in newest_records(tmp_path)] == [2, 3]

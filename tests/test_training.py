@@ -8,11 +8,13 @@ import uuid
 
 import pytest
 import torch
-from build import HRNET, okdhp_config
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
-from runs import draw, run_config
+
+from .helpers import ROOT
+from .helpers.models import HRNET, okdhp_config
+from .helpers.runs import draw, run_config
 
 
 @pytest.fixture(scope='module')
@@ -76,9 +78,9 @@ def test_ema_trains_and_resumes(data, tmp_path):
 DDP_STEP = """
 import os, sys
 import torch, torch.distributed as dist
-sys.path.insert(0, {tests!r})
-from build import build, images, okdhp_config, plain_config, randomize, samples, total
-from build import HRNET, RESNET
+sys.path.insert(0, {root!r})
+from tests.helpers.models import build, images, okdhp_config, plain_config, randomize, samples
+from tests.helpers.models import total, HRNET, RESNET
 from mmengine.model import MMDistributedDataParallel
 from torch import nn
 
@@ -125,8 +127,7 @@ DISTILLER = """dict(
 )
 def test_two_processes_get_the_gradients_of_one_with_the_joined_batch(model, tmp_path):
     script = tmp_path / 'ddp.py'
-    tests = os.path.dirname(os.path.abspath(__file__))
-    script.write_text(DDP_STEP.format(tests=tests, model=model))
+    script.write_text(DDP_STEP.format(root=str(ROOT), model=model))
     command = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=2']
     command += [str(script)]
     env = {**os.environ, 'OMP_NUM_THREADS': '1'}

@@ -1,1 +1,1 @@
-"""Does distillation help? Trains plain and distilled models alike and compares the students."""
+"""Small models to compare, and their metric: what `mmpose-kd gain` was run on."""

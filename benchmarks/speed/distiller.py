@@ -16,7 +16,7 @@ from mmengine.registry import init_default_scope
 from mmpose.registry import MODELS, TRANSFORMS
 from torch import Tensor
 
-from mmpose_kd.models.distillers.cache import TeacherCache
+from mmpose_kd.distiller.cache import TeacherCache
 
 from .models import CONFIGS, build, total
 from .report import steps_table

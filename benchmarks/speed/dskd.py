@@ -10,7 +10,7 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from torch import Tensor
 
-from mmpose_kd.hooks import DSKDHook
+from mmpose_kd.dskd.hook import DSKDHook
 
 from .distiller import batch_of, forward, step
 from .memory import peak_bytes

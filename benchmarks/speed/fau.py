@@ -9,7 +9,7 @@ import torch
 from mmpose.registry import MODELS
 from torch import Tensor, nn
 
-from mmpose_kd.models.modules.fau import FORMS
+from mmpose_kd.okdhp.fau import FORMS
 
 from .models import Network, build, hourglass, macs, random_batch, step_of
 from .report import table

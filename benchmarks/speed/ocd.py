@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
-from mmpose_kd.models.heads.targets import heatmap_samples
+from mmpose_kd.ocd_tcd.codec import heatmap_samples
 
 from .distiller import STEP, batch_of, offline, step
 from .models import build, total

@@ -6,11 +6,11 @@ import copy
 
 from mmengine.evaluator import BaseMetric, DumpResults, Evaluator
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from mmpose.registry import HOOKS
 
-from ..deployed import training_part
+from ..core.deployed import training_part
+from ..core.runner import unwrapped
 
 
 class OutputMetric(BaseMetric):
@@ -100,7 +100,3 @@ def _predictor(runner: Runner):
     """The model that predicts: in a distiller the student."""
     model = unwrapped(runner)
     return getattr(model, 'student', model)
-
-
-def unwrapped(runner: Runner):
-    return runner.model.module if is_model_wrapper(runner.model) else runner.model

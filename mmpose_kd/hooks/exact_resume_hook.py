@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -14,7 +14,8 @@ from mmengine.hooks import Hook
 from mmengine.runner import IterBasedTrainLoop, Runner
 from mmpose.registry import HOOKS
 
-from ..transforms.fixed_augmentations import random_states_kept
+from ..core.random_state import random_states_kept
+from ..core.runner import datasets_of
 
 
 @HOOKS.register_module()
@@ -54,7 +55,7 @@ class ExactResumeHook(Hook):
                 'custom_hooks: ExactResumeHook needs randomness=dict(seed=...): without it the '
                 'order of the data is another one after a resume'
             )
-        if any(isinstance(d, RepeatDataset) for d in _datasets(runner.train_dataloader.dataset)):
+        if any(isinstance(d, RepeatDataset) for d in datasets_of(runner.train_dataloader.dataset)):
             raise ValueError(
                 'train_dataloader.dataset: with ExactResumeHook a RepeatDataset would show the '
                 'same pictures several times in an epoch; give the data set in it, and more epochs'
@@ -65,7 +66,7 @@ class ExactResumeHook(Hook):
         """Seed the generators; tell the samples the epoch."""
         self.epoch.fill_(runner.epoch)
         self._unseed(runner)
-        for number, dataset in enumerate(_datasets(runner.train_dataloader.dataset)):
+        for number, dataset in enumerate(datasets_of(runner.train_dataloader.dataset)):
             if getattr(dataset, 'pipeline', None) is not None:
                 seed = f'{self.seed} {number}'
                 dataset.pipeline = SeededPipeline(dataset.pipeline, seed, self.epoch)
@@ -79,7 +80,7 @@ class ExactResumeHook(Hook):
         self._unseed(runner)
 
     def _unseed(self, runner: Runner) -> None:
-        for dataset in _datasets(runner.train_dataloader.dataset):
+        for dataset in datasets_of(runner.train_dataloader.dataset):
             if isinstance(getattr(dataset, 'pipeline', None), SeededPipeline):
                 dataset.pipeline = dataset.pipeline.pipeline
 
@@ -112,11 +113,3 @@ class SeededPipeline:
 
 def _digest(*parts) -> str:
     return hashlib.sha256(' '.join(map(str, parts)).encode()).hexdigest()
-
-
-def _datasets(dataset) -> Iterator:
-    """A data set and those that it is made of."""
-    yield dataset
-    for inner in [*getattr(dataset, 'datasets', ()), getattr(dataset, 'dataset', None)]:
-        if inner is not None:
-            yield from _datasets(inner)

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from build import RESNET, SIZE, okdhp_config
 from mmpose.registry import MODELS
-from ocd import batch_of, codec_of, ocd_of
 
-from mmpose_kd.models.losses.joints_mse import JointsMSELoss
+from mmpose_kd.losses.joints_mse import JointsMSELoss
+
+from ..helpers.models import RESNET, SIZE, okdhp_config
+from ..helpers.ocd import batch_of, codec_of, ocd_of
 
 sys.path.append(str(Path(__file__).parents[2]))
 

@@ -3,10 +3,11 @@
 import mmengine
 import numpy as np
 import pytest
-from build import build, okdhp_config, plain_config
 from mmengine.evaluator import BaseMetric, DumpResults, Evaluator
 
 from mmpose_kd.hooks.branch_metrics_hook import BranchMetricsHook, OutputMetric
+
+from ..helpers.models import build, okdhp_config, plain_config
 
 
 class MeanX(BaseMetric):

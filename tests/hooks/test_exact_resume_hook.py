@@ -4,14 +4,15 @@ import copy
 
 import numpy as np
 import pytest
-from dskd_runs import Record, dskd_config, make_runner, train, without_dskd
 from mmcv.transforms import BaseTransform
 from mmengine.dataset import Compose
 from mmengine.hooks import Hook
 from mmpose.registry import TRANSFORMS
-from runs import draw
 
 from mmpose_kd.hooks.exact_resume_hook import SeededPipeline
+
+from ..helpers.dskd_runs import Record, dskd_config, make_runner, train, without_dskd
+from ..helpers.runs import draw
 
 
 @pytest.fixture(scope='module')

@@ -1,0 +1,25 @@
+# What the configs of OKDHP share. A config picks what it needs, as `_base_._okdhp`; but for the import
+# nothing here acts by itself.
+# Paper: https://arxiv.org/abs/2108.02092.
+custom_imports = dict(imports=['mmpose_kd'], allow_failed_imports=False)
+
+_okdhp = dict(  # weights, temperature: the defaults of OKDHPHead, measured in docs/okdhp.md
+    type='OKDHPHead',
+    num_branches=3,  # paper, section 4: T = 3
+    kd_schedule=dict(type='ramp_up', epochs=0.6))  # release, MPII: 90 of 150 epochs
+
+# For the networks of the paper, which have its schedule:
+_okdhp_mpii = dict(_okdhp, kd_schedule=dict(type='ramp_up', epochs=90))  # release, MPII
+_hourglass = dict(  # the paper's depth and width; MMPose's default is 94 M weights a stack
+    type='HourglassNet',
+    downsample_times=4,
+    stage_channels=(256, 256, 256, 256, 256),
+    stage_blocks=(1, 1, 1, 1, 1))
+# paper, 4-stack hourglass on MPII: Adam with 2.5e-4, one tenth from epochs 90 and 120 of 150 on,
+# batch 16 (one GPU); MMPose's warm-up is left out
+_papers_run = dict(
+    train_cfg=dict(max_epochs=150),
+    train_dataloader=dict(batch_size=16),
+    optim_wrapper=dict(optimizer=dict(lr=2.5e-4)),
+    param_scheduler=[dict(type='MultiStepLR', milestones=[90, 120], gamma=0.1, by_epoch=True)],
+    auto_scale_lr=dict(base_batch_size=16))

@@ -1,0 +1,21 @@
+"""The commands of ``mmpose-kd``, and its own options."""
+
+from __future__ import annotations
+
+import click
+
+from ..version import __version__
+from .demo import demo
+from .export import export
+from .gain import gain
+from .make_data import make_data
+
+
+@click.group(no_args_is_help=False, context_settings={'help_option_names': ['-h', '--help']})
+@click.version_option(__version__, prog_name='mmpose-kd', message='%(prog)s %(version)s')
+def commands() -> None:
+    """Knowledge distillation for MMPose."""
+
+
+for command in (make_data, export, demo, gain):
+    commands.add_command(command)

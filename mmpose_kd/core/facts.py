@@ -1,0 +1,100 @@
+"""Facts that a checkpoint states of itself, compared with what it is used for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Optional
+
+from .checks import is_number
+from .config_text import literal_config
+
+ORDER = ('bgr_to_rgb', 'rgb_to_bgr')
+
+
+def meta_of(saved: dict) -> dict:
+    """``meta`` of a checkpoint, {} if it has none."""
+    meta = saved.get('meta')
+    return meta if isinstance(meta, dict) else {}
+
+
+def stated_config(saved: dict) -> dict:
+    """The config of the run that wrote a checkpoint, in plain values; {} if it does not say."""
+    return literal_config(meta_of(saved).get('cfg'))
+
+
+def stated_keypoints(saved: dict) -> dict:
+    """Names of the keypoints that a checkpoint was trained for, by number; {} if not stated."""
+    return keypoint_names(meta_of(saved).get('dataset_meta'))
+
+
+def keypoint_names(dataset_meta) -> dict:
+    """``keypoint_id2name`` of a data set's meta data, {} if there is none."""
+    names = dataset_meta.get('keypoint_id2name') if isinstance(dataset_meta, dict) else None
+    return names if isinstance(names, dict) else {}
+
+
+def keypoint_differences(stated: dict, used: dict) -> list[str]:
+    """``'3: nose, left_eye'`` for each number that has two names, and a difference in count.
+
+    Args:
+        stated, used: Names by number; nothing is compared if one is empty.
+    """
+    if not stated or not used:
+        return []
+    found = [
+        f'{k}: {name}, {stated[k]}'
+        for k, name in used.items()
+        if k in stated and stated[k] != name
+    ]
+    if len(stated) != len(used):
+        found.append(f'{len(used)} keypoints, {len(stated)}')
+    return found
+
+
+def stated_preprocessor(config: dict) -> Optional[dict]:
+    """The ``data_preprocessor`` of a whole config: in its model, a distiller's student, or beside.
+
+    Returns:
+        Its settings; None if there is none to read.
+    """
+    model = config.get('model')
+    places = [model, model.get('student') if isinstance(model, dict) else None, config]
+    for place in places:
+        found = place.get('data_preprocessor') if isinstance(place, dict) else None
+        if isinstance(found, dict):
+            return found
+    return None
+
+
+def preprocessor_differences(stated: Optional[dict], used: Optional[dict]) -> list[str]:
+    """``'mean=[0, 0, 0] (here [123.7, 116.3, 103.5])'`` for each setting that changes pictures.
+
+    Args:
+        stated: Of the checkpoint; None: not known, nothing is compared.
+        used: Of the config that it is used with.
+    """
+    if stated is None or used is None:
+        return []
+    found = []
+    for name in ('mean', 'std'):
+        one, two = stated.get(name), used.get(name)
+        if not _same_numbers(one, two):
+            found.append(f'{name}={one} (here {two})')
+    for name in ORDER:
+        one, two = bool(stated.get(name)), bool(used.get(name))
+        if one != two:
+            found.append(f'{name}={one} (here {two})')
+    return found
+
+
+def _same_numbers(one, two) -> bool:
+    lists = [
+        [float(x) for x in values]
+        if isinstance(values, Sequence) and all(is_number(x) for x in values)
+        else values
+        for values in (one, two)
+    ]
+    one, two = lists
+    if not (isinstance(one, list) and isinstance(two, list) and len(one) == len(two)):
+        return one == two
+    return all(abs(a - b) <= 1e-3 * max(abs(a), 1e-6) for a, b in zip(one, two))

@@ -1,0 +1,95 @@
+"""Bring one loss to the size of another, as a shared feature feels them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Optional, Union
+
+import torch
+from mmengine.dist import all_reduce
+from torch import Tensor, nn
+
+from .checks import built, checked_number, checked_whole, refusal
+
+SCALE = 1024.0  # in half precision small gradients would be 0 without it
+
+
+class GradientBalance(nn.Module):
+    r"""Factor c by which an auxiliary loss pulls at shared features as strongly as the main one.
+
+    .. math:: c = \overline{\|\partial L / \partial f\|}
+        \; / \; \overline{\|\partial L_{aux} / \partial f\|}
+
+    with the L2 norms over the whole batch's features f, and running averages of them. They are
+    measured at the first step and at every ``interval``-th after it, by a backward pass through
+    the heads alone; other steps cost nothing. The averages and the step are buffers: a resumed
+    run goes on as it would have. Of several processes all get the same factor: they measure at
+    the same steps and take the mean of the squares. A norm that is 0 or not finite (a batch
+    without labels, an overflow in half precision) changes nothing.
+
+    Args:
+        interval (int): Steps between two measurements, at least 1.
+        momentum (float): Share of a new measurement in the average, in (0, 1].
+        key (str): Name of the config key, for messages.
+
+    Raises:
+        ValueError: A setting out of its range.
+    """
+
+    def __init__(self, interval: int = 20, momentum: float = 0.1, key: str = 'balance'):
+        super().__init__()
+        self.interval = checked_whole(interval, f'{key}.interval', least=1, of='steps')
+        self.momentum = checked_number(momentum, f'{key}.momentum', above=0, most=1)
+        self.register_buffer('norms', torch.zeros(2))  # of the main and the auxiliary loss
+        self.register_buffer('step', torch.zeros((), dtype=torch.long))
+        self._step = None  # the same as a number, so that no step waits for the device
+
+    @classmethod
+    def build(cls, settings: Union[bool, dict], key: str = 'balance') -> Optional[GradientBalance]:
+        """From a config: True gives the defaults, a dict the arguments, False no balance.
+
+        Raises:
+            ValueError: It is none of these, or a setting is unknown or out of its range.
+        """
+        if settings is False:
+            return None
+        if settings is not True and not isinstance(settings, dict):
+            raise refusal(key, settings, 'give True, False or a dict')
+        return built(cls, {} if settings is True else settings, key)
+
+    def _load_from_state_dict(self, *args, **kwargs):
+        self._step = None
+        super()._load_from_state_dict(*args, **kwargs)
+
+    def forward(self, main: Tensor, auxiliary: Tensor, features: Sequence[Tensor]) -> Tensor:
+        """The factor, a constant scalar; measures if it is time to.
+
+        Args:
+            main, auxiliary: The two losses, scalars. Their graphs are kept.
+            features: What both are computed from.
+        """
+        if self._step is None:
+            self._step = int(self.step)
+        shared = [f for f in features if f.requires_grad]
+        if torch.is_grad_enabled() and shared:
+            if self._step % self.interval == 0:
+                self._measure(main, auxiliary, shared)
+            self._step += 1
+            self.step += 1
+        main_norm, auxiliary_norm = self.norms.unbind()
+        measured = (main_norm > 0) & (auxiliary_norm > 0)
+        return torch.where(measured, main_norm / auxiliary_norm.clamp(min=1e-30), 1.0)
+
+    def _measure(self, main: Tensor, auxiliary: Tensor, shared: list[Tensor]) -> None:
+        squares = torch.stack([_square_norm(loss, shared) for loss in (main, auxiliary)])
+        all_reduce(squares, op='mean')
+        found = squares.sqrt()
+        good = (torch.isfinite(found) & (found > 0)).all()
+        moved = torch.where(self.norms > 0, self.norms.lerp(found, self.momentum), found)
+        self.norms.copy_(torch.where(good, moved, self.norms))
+
+
+def _square_norm(loss: Tensor, shared: list[Tensor]) -> Tensor:
+    gradients = torch.autograd.grad(loss * SCALE, shared, retain_graph=True, allow_unused=True)
+    squares = [(g.float() / SCALE).square().sum() for g in gradients if g is not None]
+    return sum(squares, loss.new_zeros((), dtype=torch.float32)).detach()

@@ -1,0 +1,147 @@
+"""How a method answers for itself: whether it fits a config, and what it makes of it.
+
+Each method's folder has a ``recipe.py`` that registers a :class:`Recipe`. A command that advises
+or wraps asks :data:`RECIPES` and holds no list of methods of its own.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Callable, Optional
+
+import torch
+from mmengine.config import Config
+from mmpose.registry import MODELS
+from torch import Tensor
+
+#: every method's recipe by its name, in the order of registration
+RECIPES: dict[str, Recipe] = {}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A method, as seen from a config.
+
+    Attributes:
+        name: Its name on a command line: ``'okdhp'``.
+        title: What it does, in half a sentence.
+        needs_teacher: Whether :attr:`distilled` takes ``teacher``, the arguments of
+            :class:`~mmpose_kd.distiller.Teacher`: ``dict(config=..., checkpoint=...)``.
+        misfit: ``misfit(cfg)``: why the method does not fit a whole config (a dict, all of its
+            bases merged), naming the key; None if it fits.
+        distilled: ``distilled(cfg)`` or ``distilled(cfg, teacher)``: the whole config with which
+            the method trains that model. The one given stays as it is.
+    """
+
+    name: str
+    title: str
+    needs_teacher: bool
+    misfit: Callable[[dict], Optional[str]]
+    distilled: Callable[..., dict]
+
+
+def register(recipe: Recipe) -> Recipe:
+    """Add a method to :data:`RECIPES`; its name must be new."""
+    if RECIPES.setdefault(recipe.name, recipe) is not recipe:
+        raise ValueError(f'there is a recipe called {recipe.name!r} already')
+    return recipe
+
+
+# --------------------------------------------------------------- what recipes have in common
+
+
+def changed(cfg: dict, model: Optional[dict] = None, hooks: tuple[dict, ...] = ()) -> dict:
+    """A copy of a config that imports this package.
+
+    Args:
+        cfg: A whole config.
+        model: In place of its ``model``.
+        hooks: Added to its ``custom_hooks``, if no hook of that type is there.
+    """
+    cfg = Config(copy.deepcopy(dict(cfg))).to_dict()
+    if model is not None:
+        cfg['model'] = model
+    imports = cfg.get('custom_imports') or dict(imports=[], allow_failed_imports=False)
+    names = imports['imports']
+    names = [names] if isinstance(names, str) else list(names)
+    cfg['custom_imports'] = {**imports, 'imports': [*names, 'mmpose_kd']}
+    own = list(cfg.get('custom_hooks') or [])
+    present = {type_name(hook) for hook in own}
+    cfg['custom_hooks'] = own + [hook for hook in hooks if hook['type'] not in present]
+    return cfg
+
+
+def type_name(cfg: Optional[dict]) -> str:
+    """The name of a config's ``type``, which may be a class or have a scope; '' without one."""
+    kind = (cfg or {}).get('type', '')
+    name = kind if isinstance(kind, str) else getattr(kind, '__name__', '')
+    return name.rpartition('.')[2]
+
+
+def training_pipelines(cfg: dict) -> Iterator[list]:
+    """Every pipeline that training pictures go through, as lists that may be changed in place.
+
+    Of the training data set and the data sets that it is made of, and of hooks that switch the
+    pipeline (``PipelineSwitchHook``).
+    """
+
+    def of(dataset: dict) -> Iterator[list]:
+        if isinstance(dataset.get('pipeline'), list):
+            yield dataset['pipeline']
+        for inner in [*(dataset.get('datasets') or []), dataset.get('dataset')]:
+            if isinstance(inner, dict):
+                yield from of(inner)
+
+    yield from of((cfg.get('train_dataloader') or {}).get('dataset') or {})
+    for hook in cfg.get('custom_hooks') or []:
+        if isinstance(hook.get('switch_pipeline'), list):
+            yield hook['switch_pipeline']
+
+
+def with_codec(cfg: dict, codec: dict) -> None:
+    """Let every training pipeline make the targets of a codec, in place.
+
+    Raises:
+        ValueError: There is no ``GenerateTarget`` to change.
+    """
+    steps = [
+        step
+        for pipeline in training_pipelines(cfg)
+        for step in pipeline
+        if type_name(step) == 'GenerateTarget'
+    ]
+    if not steps:
+        raise ValueError('train_dataloader.dataset.pipeline has no GenerateTarget')
+    for step in steps:
+        step['encoder'] = copy.deepcopy(codec)
+
+
+def input_size_of(codec: Optional[dict]) -> Optional[tuple[int, int]]:
+    """Width and height of the input that a codec's config is for, None if it does not say."""
+    size = (codec or {}).get('input_size')
+    return None if size is None else tuple(size)
+
+
+def backbone_features(model: dict, size: tuple[int, int]) -> tuple[Tensor, ...]:
+    """What a model's backbone puts out for one picture, on meta tensors: shapes, no arithmetic.
+
+    Args:
+        model: Config of a model with a ``backbone``.
+        size: Width and height of the input.
+
+    Returns:
+        Feature maps (1, C, h, w).
+
+    Raises:
+        Exception: What the backbone raises; a config may be wrong in any way.
+    """
+    config = {k: v for k, v in model['backbone'].items() if k not in ('init_cfg', 'pretrained')}
+    with torch.device('meta'), torch.no_grad():
+        backbone = MODELS.build(copy.deepcopy(config))
+        backbone.eval()
+        mean = (model.get('data_preprocessor') or {}).get('mean')
+        channels = config.get('in_channels') or (3 if mean is None else len(mean))
+        found = backbone(torch.empty(1, channels, size[1], size[0]))
+    return (found,) if isinstance(found, Tensor) else tuple(found)

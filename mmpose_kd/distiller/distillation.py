@@ -1,0 +1,240 @@
+"""One loss between a student and its teachers."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Optional, Union
+
+import torch
+import torch.nn.functional as F
+from mmpose.registry import MODELS
+from torch import Tensor, nn
+
+from ..core.checks import checked_numbers, refusal
+from ..core.head_output import label_weights
+from ..core.loss import takes_target_weight
+from .entry import DISTILL_ENTRIES, DistillBatch, Entry, checked_teachers, output_paths
+from .teacher import Teacher
+
+
+@DISTILL_ENTRIES.register_module()
+class Distillation(Entry):
+    """An entry of ``distill``: which outputs are joined, by which loss, how strongly.
+
+    Args:
+        model: The student.
+        teachers: All teachers.
+        loss: Config of a loss module, ``loss(student, teacher)`` for features or
+            ``loss(student, teacher, target_weight)`` for keypoints (B, K, ...). The second kind
+            is told apart by its third argument, and sees the student's keypoints only. A
+            cross-representation loss (``same_shape = False``) compares the student's head with
+            one teacher's heatmaps.
+        student: Submodule of the student whose output is taken, see :class:`OutputPath`; several
+            names give the loss a tuple.
+        teacher: The same in the teachers.
+        from_teachers: Numbers of the teachers, from 0. The loss is a weighted sum over them.
+        teacher_weights: Their weights, in the same order; ``'confidence'`` weighs them for each
+            keypoint by the height of their maps' peaks, relative to one another. None: all 1.
+        adapter: Config of a module for the student's output, trained with the student and left
+            out of the export: ``dict(type='Conv2d', in_channels=32, out_channels=48,
+            kernel_size=1)``.
+        resize: How teacher maps (B, C, H, W) of another size are brought to the student's:
+            ``'corners'`` lets the centres of the corner pixels coincide (``UDPHeatmap``),
+            ``'origin'`` the centres of the first pixels, so that places scale with the size
+            (``MSRAHeatmap``), ``'areas'`` the outer edges. None: the sizes must be the same.
+        weight: Factor of the loss, at least 0.
+        schedule: Arguments of :class:`mmpose_kd.core.schedule.Schedule`. None: constant.
+        name: The loss is logged as ``loss_<name>``. None: ``distill<number>``.
+        key: Name of the config key, for messages.
+
+    Raises:
+        ValueError: A setting that cannot be used, or a submodule that does not exist.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        teachers: list[Teacher],
+        loss: dict,
+        student: Union[str, Sequence[str]],
+        teacher: Union[str, Sequence[str]],
+        from_teachers: Sequence[int] = (0,),
+        teacher_weights: Union[None, str, Sequence[float]] = None,
+        adapter: Optional[dict] = None,
+        resize: Optional[str] = None,
+        weight: float = 1.0,
+        schedule: Optional[dict] = None,
+        name: Optional[str] = None,
+        key: str = 'distill[0]',
+    ):
+        super().__init__(model, student, adapter, resize, weight, schedule, name, key)
+        self.teachers = tuple(teachers)
+        self.from_teachers = checked_teachers(from_teachers, len(teachers), key)
+        self.teacher_weights = _checked_weights(teacher_weights, self.from_teachers, key)
+        self.teacher_paths = {
+            n: output_paths(teachers[n].model, teacher, f'{key}.teacher')
+            for n in self.from_teachers
+        }
+        self.loss_module = MODELS.build(copy.deepcopy(loss))
+        self.about_keypoints = takes_target_weight(self.loss_module)
+        self.same_shape = getattr(self.loss_module, 'same_shape', True)
+        if self.same_shape:
+            if len(self.student_paths) != len(next(iter(self.teacher_paths.values()))):
+                raise ValueError(
+                    f'{key}: student={student!r} and teacher={teacher!r} must name as many outputs'
+                )
+            if hasattr(self.loss_module, 'bind'):
+                self.loss_module.bind(getattr(model, 'head', None))
+        else:
+            self._bind_across(model)
+        if self.about_keypoints:
+            for n in self.from_teachers:
+                self.check_keypoints(model, teachers[n])
+        ignores = getattr(self.loss_module, 'use_target_weight', True) is False
+        if self.teacher_weights == 'confidence' and (ignores or not self.about_keypoints):
+            raise ValueError(
+                f"{key}.teacher_weights='confidence' needs a loss that weighs keypoints: "
+                + ('set loss.use_target_weight=True' if ignores else f'{loss["type"]} cannot')
+            )
+
+    def _bind_across(self, student: nn.Module) -> None:
+        """Tell a cross-representation loss what both sides' numbers mean."""
+        kind = type(self.loss_module).__name__
+        paths = self.teacher_paths[self.from_teachers[0]]
+        for setting, wrong, right in (
+            ('from_teachers', len(self.from_teachers) > 1, 'give one, and others their own entry'),
+            ('teacher', len(paths) > 1, "give the one with heatmaps, like 'head'"),
+            ('resize', self.resize is not None, 'leave it out'),
+        ):
+            if wrong:
+                raise ValueError(
+                    f'{self.key}.{setting}: {kind} reads the heatmaps of one teacher in their own '
+                    f'size; {right}'
+                )
+        teacher = self.teachers[self.from_teachers[0]]
+        codec = getattr(getattr(teacher.model, 'head', None), 'decoder', None)
+        self.loss_module.bind(
+            getattr(student, 'head', None), codec, f'{teacher.key}.config: head.decoder'
+        )
+
+    def forward(self, batch: DistillBatch) -> Tensor:
+        """The loss, without :meth:`factor`; a scalar.
+
+        Raises:
+            ValueError: The two sides' shapes do not fit.
+        """
+        student = self.adapted(batch.student)
+        target_weight = label_weights(batch.data_samples) if self.about_keypoints else None
+        outputs, weights = {}, {}
+        for n in self.from_teachers:
+            teacher, given = self.teachers[n], batch.teachers[n]
+            if self.same_shape:
+                outputs[n] = [self._fit(s, t, teacher) for s, t in zip(student, given)]
+            else:
+                outputs[n] = [self._heatmaps(student, given[0], teacher)]
+            if self.about_keypoints:
+                weights[n] = teacher.knows(target_weight)
+        shares = self._shares(outputs, weights)
+        total = 0.0
+        for n in self.from_teachers:
+            arguments = [_alone(student), _alone(outputs[n])]
+            if self.about_keypoints:
+                per_keypoint = isinstance(shares[n], Tensor)
+                arguments.append(weights[n] * shares[n] if per_keypoint else weights[n])
+            loss = self.loss_module(*arguments)
+            total = total + (loss if isinstance(shares[n], Tensor) else loss * shares[n])
+        return total
+
+    def _fit(self, student: Tensor, output: Tensor, teacher: Teacher) -> Tensor:
+        """A teacher's output with the student's keypoints and size."""
+        if self.about_keypoints:
+            output = teacher.pick_keypoints(output)
+        if self.resize and output.ndim == 4 and output.shape[2:] != student.shape[2:]:
+            output = resized(output, student.shape[2:], self.resize)
+        if output.shape != student.shape:
+            raise ValueError(
+                f'{self.key}: the student has {tuple(student.shape)}, {teacher.key} '
+                f'{tuple(output.shape)}; for another height or width set {self.key}.resize, for '
+                f'other channels {self.key}.adapter, for other keypoints {teacher.key}.keypoints'
+            )
+        return output
+
+    def _heatmaps(self, student: list[Tensor], output: Tensor, teacher: Teacher) -> Tensor:
+        """A teacher's heatmaps of the student's keypoints, for a student without heatmaps."""
+        maps = teacher.pick_keypoints(output)
+        size = tuple(self.loss_module.codec.heatmap_size)[::-1]
+        if maps.ndim != 4 or maps.shape[2:] != size:
+            path = self.teacher_paths[self.from_teachers[0]][0]
+            raise ValueError(
+                f'{self.key}.teacher={path.name!r} of {teacher.key} has {tuple(output.shape)}: '
+                f'give its heatmaps, (B, K, {size[0]}, {size[1]})'
+            )
+        bins = self.loss_module.teaches == 'bins'
+        wanted = 'logits x and y (B, K, bins)' if bins else 'coordinates (B, K, 2 or more)'
+        hint = "('head[0]', 'head[1]')" if bins else "'head', or 'head[0]' of several outputs"
+        fits = len(student) == (2 if bins else 1) and all(
+            x.ndim == 3 and x.shape[:2] == maps.shape[:2] for x in student
+        )
+        if not fits or (not bins and student[0].shape[2] < 2):
+            names = ', '.join(path.name for path in self.student_paths)
+            raise ValueError(
+                f'{self.key}.student={names!r} has {[tuple(x.shape) for x in student]}, '
+                f'{teacher.key} {tuple(maps.shape)}: {type(self.loss_module).__name__} needs '
+                f'{wanted}; name them as {hint}'
+            )
+        return maps
+
+    def _shares(
+        self, outputs: dict[int, list[Tensor]], weights: dict[int, Tensor]
+    ) -> dict[int, Union[float, Tensor]]:
+        """The teachers' weights: numbers, or for each keypoint (B, K)."""
+        if self.teacher_weights != 'confidence':
+            return dict(zip(self.from_teachers, self.teacher_weights))
+        peaks = {
+            # a teacher without this keypoint has nothing to say about it
+            n: (weights[n] > 0) * sum(x.flatten(2).amax(-1).clamp(min=0) for x in outputs[n])
+            for n in self.from_teachers
+        }
+        total = sum(peaks.values()).clamp(min=1e-6)
+        return {n: peak / total for n, peak in peaks.items()}
+
+
+def resized(maps: Tensor, size: Sequence[int], how: str) -> Tensor:
+    """Maps (B, C, H, W) with another height and width.
+
+    Args:
+        maps: The maps.
+        size: Height and width wanted.
+        how: ``'corners'``, ``'origin'`` or ``'areas'``, see :class:`Distillation`.
+    """
+    if how != 'origin':
+        return F.interpolate(maps, tuple(size), mode='bilinear', align_corners=how == 'corners')
+    y, x = (
+        2 * torch.arange(new, device=maps.device, dtype=maps.dtype) * (old / new) / max(old - 1, 1)
+        - 1
+        for new, old in zip(size, maps.shape[2:])
+    )
+    grid = torch.stack([x.expand(len(y), -1), y[:, None].expand(-1, len(x))], -1)  # (H, W, 2)
+    grid = grid.expand(len(maps), -1, -1, -1)
+    return F.grid_sample(maps, grid, padding_mode='border', align_corners=True)
+
+
+def _alone(outputs: list[Tensor]) -> Union[Tensor, tuple[Tensor, ...]]:
+    return outputs[0] if len(outputs) == 1 else tuple(outputs)
+
+
+def _checked_weights(
+    weights: Union[None, str, Sequence[float]], teachers: tuple[int, ...], key: str
+) -> Union[str, tuple[float, ...]]:
+    if weights is None:
+        return (1.0,) * len(teachers)
+    if isinstance(weights, str):
+        if weights != 'confidence':
+            give = "give 'confidence', or a number for each of from_teachers"
+            raise refusal(f'{key}.teacher_weights', weights, give)
+        return weights
+    weights = checked_numbers(weights, f'{key}.teacher_weights', count=len(teachers))
+    if min(weights) < 0:
+        raise refusal(f'{key}.teacher_weights', weights, 'give numbers, 0 or more')
+    return weights

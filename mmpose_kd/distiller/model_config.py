@@ -1,0 +1,41 @@
+"""The model of a config, however the config is given."""
+
+from __future__ import annotations
+
+import os
+from typing import Union
+
+from mmengine import hub
+from mmengine.config import Config
+
+
+def model_config(config: Union[str, dict], key: str) -> dict:
+    """The ``model`` of an ordinary MMPose config, with a ``data_preprocessor`` that stands beside.
+
+    Args:
+        config: The model's dict, a whole config's, the path of a config file, or the name of an
+            installed one (``'mmpose::body_2d_keypoint/...'``).
+        key: Name of the config key, for messages.
+
+    Raises:
+        ValueError: No such file or name, or there is no model in it.
+    """
+    if isinstance(config, (str, os.PathLike)):
+        name = os.fspath(config)
+        try:
+            whole = hub.get_config(name) if '::' in name else Config.fromfile(name)
+        except (OSError, ValueError, KeyError, AssertionError, ImportError) as error:
+            raise ValueError(
+                f'{key}={name!r} cannot be read: {error}; give the path of a config file, or an '
+                "installed config's name like 'mmpose::body_2d_keypoint/...'"
+            ) from error
+    else:
+        whole = config
+    model = whole if isinstance(whole, dict) and 'type' in whole else (whole or {}).get('model')
+    if not isinstance(model, dict) or 'type' not in model:
+        raise ValueError(f'{key}={config!r}: there is no model with a type in it')
+    beside = None if whole is model else whole.get('data_preprocessor')
+    model = Config(dict(model=model)).to_dict()['model']  # free of what was shared
+    if beside is not None:  # as MMEngine's Runner hands it to the model
+        model.setdefault('data_preprocessor', Config(dict(beside=beside)).to_dict()['beside'])
+    return model

@@ -1,0 +1,225 @@
+"""A student that learns from teachers, all of them stock MMPose models."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Optional, Union
+
+import torch
+from mmengine.model import BaseModel
+from mmpose.registry import MODELS
+from torch import Tensor
+
+from ..core.capture import OutputPath, capture, captured_output
+from ..core.checks import built, checked_dicts, refusal
+from ..core.deployed import Deployed, training_part
+from ..core.loss import sum_of_losses
+from ..core.run import run_info
+from .entry import DISTILL_ENTRIES, DistillBatch, Entry
+from .model_config import model_config
+from .teacher import Teacher
+
+
+@MODELS.register_module()
+class PoseDistiller(BaseModel):
+    """Trains a student on its own loss and on what teachers put out for the same images.
+
+    The student's own loss is untouched; each entry of ``distill`` adds a loss between named
+    outputs of student and teachers. With all their weights 0 losses and gradients are those of
+    plain training, and no teacher is run. It predicts as the student does, and what is exported
+    is the student.
+
+    Teachers stay as they are: no gradient, evaluation mode, outside the optimiser, EMA and the
+    saved checkpoints.
+
+    Args:
+        student (dict | str): Config of a stock top-down model: its dict, a config file, or the
+            name of an installed one (``'mmpose::...'``).
+        teachers (list[dict]): Arguments of :class:`Teacher`: ``config`` (as for the student),
+            ``checkpoint``, and settings. The checkpoints are read in ``init_weights``.
+        distill (list[dict]): Arguments of :class:`Distillation`: ``loss``, ``student``,
+            ``teacher``, and settings. Another ``type`` is the name of an entry that is
+            registered in :data:`~mmpose_kd.distiller.DISTILL_ENTRIES`.
+        data_preprocessor (dict, optional): For a student whose config has none, as MMEngine's
+            Runner hands it over.
+        init_cfg (dict, optional): Must stay None; initialisation is the student's.
+
+    Raises:
+        ValueError: A setting that cannot be used; the message names its key.
+    """
+
+    def __init__(
+        self,
+        student: Union[dict, str],
+        teachers: Sequence[dict],
+        distill: Sequence[dict],
+        data_preprocessor: Optional[dict] = None,
+        init_cfg: Optional[dict] = None,
+    ):
+        super().__init__()
+        if init_cfg is not None:
+            raise ValueError(f'model.init_cfg={init_cfg!r}: give it in model.student')
+        checked_dicts(teachers, 'model.teachers')
+        checked_dicts(distill, 'model.distill')
+        self.student_config = model_config(student, 'model.student')
+        if data_preprocessor is not None:
+            self.student_config.setdefault('data_preprocessor', data_preprocessor)
+        self.student = MODELS.build(copy.deepcopy(self.student_config))
+        training_part(self.student)  # whether its parts fit
+        self.data_preprocessor = self.student.data_preprocessor
+        # the student gets the random numbers that it would get alone
+        with torch.random.fork_rng(devices=[]):
+            self.teachers = tuple(
+                built(Teacher, entry, f'model.teachers[{i}]') for i, entry in enumerate(teachers)
+            )
+            self.distill = torch.nn.ModuleList(
+                self._entry({'name': f'distill{i}', **entry}, f'model.distill[{i}]')
+                for i, entry in enumerate(distill)
+            )
+        used = {n for entry in self.distill for n in entry.from_teachers}
+        for n in set(range(len(self.teachers))) - used:
+            raise ValueError(
+                f'model.teachers[{n}] teaches nothing: name it in from_teachers of an entry of '
+                'model.distill, or leave it out'
+            )
+        names = [entry.name for entry in self.distill]
+        if len(set(names)) < len(names):
+            raise ValueError(f'model.distill: the names {names} are not all different')
+        self._register_load_state_dict_pre_hook(self._accept_student)
+        self._dataset_meta = None  # that the teachers' keypoints were compared with
+
+    def _entry(self, settings: dict, key: str) -> Entry:
+        name = settings.pop('type', 'Distillation')
+        kind = DISTILL_ENTRIES.get(name) if isinstance(name, str) else name
+        if not isinstance(kind, type) or not issubclass(kind, Entry):
+            choices = ', '.join(sorted(DISTILL_ENTRIES.module_dict))
+            raise refusal(f'{key}.type', name, f'choose one of {choices}')
+        return built(kind, settings, key, self.student, self.teachers)
+
+    @property
+    def test_cfg(self) -> dict:
+        """The student's."""
+        return self.student.test_cfg
+
+    @test_cfg.setter
+    def test_cfg(self, value: dict) -> None:
+        self.student.test_cfg = value
+
+    @property
+    def metainfo(self) -> Optional[dict]:
+        """The student's."""
+        return self.student.metainfo
+
+    def init_weights(self):
+        """Initialise the student as it would be alone, and read the teachers' checkpoints.
+
+        Raises:
+            ValueError: A checkpoint cannot be read, or does not fit its teacher.
+        """
+        super().init_weights()
+        for teacher in self.teachers:
+            teacher.load()
+
+    def _accept_student(self, state_dict: dict, prefix: str, *_) -> None:
+        """Let a checkpoint of the plain student (``load_from``) load into the student."""
+        own = [key for key in state_dict if key.startswith(prefix)]
+        if not any(key.startswith((f'{prefix}student.', f'{prefix}distill.')) for key in own):
+            for key in own:
+                state_dict[f'{prefix}student.{key[len(prefix) :]}'] = state_dict.pop(key)
+
+    def _apply(self, fn, *args, **kwargs):
+        # device moves must reach the teachers, which are no submodules
+        for teacher in self.teachers:
+            teacher.model._apply(fn, *args, **kwargs)
+        return super()._apply(fn, *args, **kwargs)
+
+    def forward(self, inputs: Tensor, data_samples: Optional[list] = None, mode: str = 'tensor'):
+        """As of a stock pose estimator; only ``mode='loss'`` knows of the teachers."""
+        if mode != 'loss':
+            return self.student(inputs, data_samples, mode)
+        return self.loss(torch.stack(inputs) if isinstance(inputs, list) else inputs, data_samples)
+
+    def loss(self, inputs: Tensor, data_samples: list) -> dict:
+        """The student's losses, and one ``loss_<name>`` for each entry of ``distill``.
+
+        Args:
+            inputs: Images (B, 3, h, w), normalised by the data preprocessor.
+            data_samples: Their B samples.
+
+        Returns:
+            Scalars by name.
+        """
+        self._compare_keypoints()
+        factors = [entry.factor() for entry in self.distill]
+        active = [entry for entry, factor in zip(self.distill, factors) if factor > 0]
+        paths = {path.name: path for entry in active for path in entry.student_paths}
+        # first, while the student's activations do not yet take the memory
+        taught = self._teach(inputs, data_samples, active)
+        with capture(self.student, list(paths.values())) as captured:
+            losses = dict(self.student(inputs, data_samples, mode='loss'))
+        task_loss = sum_of_losses(losses)
+        for entry, factor in zip(self.distill, factors):
+            name = f'loss_{entry.name}'
+            if name in losses:
+                raise ValueError(
+                    f'{entry.key}.name={entry.name!r}: the student has a {name} of its own'
+                )
+            if factor == 0:
+                losses[name] = inputs.new_zeros(()) + entry.idle()
+                continue
+            student = [
+                _with_gradient(captured_output(captured, path), path)
+                for path in entry.student_paths
+            ]
+            teachers = {
+                n: [taught[n][path.name] for path in paths]
+                for n, paths in entry.teacher_paths.items()
+            }
+            loss = entry(DistillBatch(student, teachers, data_samples, task_loss))
+            if entry.balance is not None:
+                loss = entry.balance(task_loss, loss, student) * loss
+            losses[name] = factor * loss
+        return losses
+
+    def _compare_keypoints(self) -> None:
+        """Once in a run, before its first step: are the teachers' keypoints the data set's?"""
+        dataset_meta = run_info('dataset_meta')
+        if dataset_meta is not self._dataset_meta:
+            for teacher in self.teachers:
+                teacher.compare_keypoints(dataset_meta)
+            self._dataset_meta = dataset_meta
+
+    def _teach(
+        self, inputs: Tensor, data_samples: list, active: list[Entry]
+    ) -> dict[int, dict[str, Tensor]]:
+        """For each teacher what the active entries need of it; each is run at most once."""
+        taught = {}
+        for n, teacher in enumerate(self.teachers):
+            paths = {path.name: path for e in active for path in e.teacher_paths.get(n, ())}
+            if paths:
+                outputs = teacher.teach(
+                    inputs, data_samples, list(paths.values()), self.data_preprocessor
+                )
+                taught[n] = dict(zip(paths, outputs))
+        return taught
+
+    def deployed(self, branch: Optional[int] = None) -> Deployed:
+        """What remains after export: the student.
+
+        Args:
+            branch: Of an online-distillation head inside the student; not the distiller's.
+        """
+        without = dict.fromkeys(('student', 'teachers', 'distill', 'data_preprocessor'))
+        return Deployed(
+            {**without, **self.student_config}, {'student.': ''}, ('student.', 'distill.')
+        )
+
+
+def _with_gradient(output: Tensor, path: OutputPath) -> Tensor:
+    if torch.is_grad_enabled() and not output.requires_grad:
+        raise ValueError(
+            f'{path.key}={path.name!r}: no gradient reaches the student through this submodule: '
+            'it is frozen, or inside a block that is checkpointed (with_cp=True); name another one'
+        )
+    return output

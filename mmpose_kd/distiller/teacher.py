@@ -1,0 +1,444 @@
+"""A frozen model that is read, and never changed."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import hashlib
+import logging
+import os
+from collections.abc import Sequence
+from typing import Optional, Union
+
+import numpy as np
+import torch
+from mmengine.logging import print_log
+from mmpose.registry import MODELS
+from torch import Tensor, nn
+
+from ..core.capture import OutputPath, capture, captured_output
+from ..core.checkpoints import CheckpointError, read_checkpoint
+from ..core.checks import checked_bool, checked_choice, checked_name, is_whole, refusal
+from ..core.facts import (
+    keypoint_differences,
+    keypoint_names,
+    meta_of,
+    preprocessor_differences,
+    stated_config,
+    stated_preprocessor,
+)
+from ..core.head_output import num_keypoints
+from .cache import CacheKey, TeacherCache
+from .model_config import model_config
+
+DTYPES = {
+    'float32': torch.float32,
+    'float16': torch.float16,
+    'bfloat16': torch.bfloat16,
+}
+
+
+class Teacher:
+    """A stock model with weights that stay as they are.
+
+    It is no submodule of the distiller: ``train()``, the optimiser, EMA and checkpoints cannot
+    reach it; a copy of the distiller shares it.
+
+    Args:
+        config: See :func:`model_config`.
+        checkpoint: File or address of its weights: published ones, or a checkpoint of its own
+            training. They must fit strictly. An explicit None leaves it untrained, for trials.
+        keypoints: For each keypoint of the student the teacher's number of it, from 0; -1 for
+            one that the teacher does not have, which it then does not teach. None: the same
+            keypoints in the same order.
+        view: Name of the ``TeacherView`` in the training pipeline which makes its images. None:
+            the student's images.
+        dtype: ``'float16'`` or ``'bfloat16'`` runs it in half precision, ``'float32'`` in full
+            precision whatever the optimiser wrapper does. None: as the student runs.
+        channels_last: Whether it runs in this memory format.
+        key: Name of the config key, for messages.
+
+    Raises:
+        ValueError: A setting that cannot be used.
+    """
+
+    def __init__(
+        self,
+        config: Union[str, dict],
+        checkpoint: Optional[str],
+        keypoints: Optional[Sequence[int]] = None,
+        view: Optional[str] = None,
+        dtype: Optional[str] = None,
+        channels_last: bool = False,
+        key: str = 'teachers[0]',
+    ):
+        self.key = key
+        self.checkpoint = _checked_file(checkpoint, f'{key}.checkpoint')
+        self.view = checked_name(view, f'{key}.view', optional=True)
+        dtype = checked_choice(dtype, f'{key}.dtype', DTYPES, optional=True)
+        self.dtype = None if dtype is None else DTYPES[dtype]
+        channels_last = checked_bool(channels_last, f'{key}.channels_last')
+        self.memory_format = torch.channels_last if channels_last else torch.preserve_format
+        self.config = model_config(config, f'{key}.config')
+        self.model: nn.Module = MODELS.build(copy.deepcopy(self.config))
+        self.model.requires_grad_(False)
+        self.model.eval()
+        self._cast(self.dtype)
+        self.dataset_meta: dict = {}
+        self.ready = False
+        self._compared: Optional[tuple[nn.Module, bool]] = None
+        self.cache: Optional[TeacherCache] = None  # for the time of a run, by TeacherCacheHook
+        self.keypoints = self._checked_keypoints(keypoints)
+
+    #: what to do where its keypoints are not the student's
+    HOW_TO_MAP = (
+        "give {key}.keypoints, for each keypoint of the student the teacher's number of it"
+    )
+
+    @property
+    def num_keypoints(self) -> Optional[int]:
+        """K of its head; None where the head does not say."""
+        return num_keypoints(getattr(self.model, 'head', None))
+
+    def __deepcopy__(self, memo):
+        return self
+
+    def _cast(self, dtype: Optional[torch.dtype]) -> None:
+        for name, child in self.model.named_children():
+            if name != 'data_preprocessor':  # its mean and std are no weights
+                child.to(dtype=dtype, memory_format=self.memory_format)
+
+    def _checked_keypoints(self, keypoints: Optional[Sequence[int]]) -> Optional[Tensor]:
+        if keypoints is None:
+            return None
+        key, count = f'{self.key}.keypoints', self.num_keypoints
+        give = f'give numbers of its {count} keypoints from 0, or -1 for one it does not have'
+        if not isinstance(keypoints, Sequence) or isinstance(keypoints, str) or not keypoints:
+            raise refusal(key, keypoints, give)
+        for k in keypoints:
+            if not is_whole(k) or k < -1 or (count is not None and k >= count):
+                raise ValueError(f'{key} has {k!r}: {give}')
+        known = [k for k in keypoints if k >= 0]
+        twice = sorted({k for k in known if known.count(k) > 1})
+        if twice:
+            raise ValueError(
+                f"{key} names {twice} twice: two keypoints of the student cannot be the teacher's "
+                'same one, give -1 for one of them'
+            )
+        return torch.tensor(list(keypoints))
+
+    def load(self) -> None:
+        """Read the weights.
+
+        Raises:
+            ValueError: They do not fit the model strictly, or cannot be read.
+        """
+        if self.ready:
+            return
+        if self.checkpoint is None:
+            print_log(
+                f'{self.key}.checkpoint=None: this teacher is untrained',
+                'current',
+                logging.WARNING,
+            )
+        else:
+            try:
+                saved = read_checkpoint(self.checkpoint)
+                self.take(saved.get('state_dict', saved))
+            except (CheckpointError, OSError, RuntimeError) as error:
+                raise ValueError(
+                    f'{self.key}.checkpoint={self.checkpoint!r} cannot be loaded into '
+                    f'{self.key}.config: {error}'
+                ) from error
+            self.dataset_meta = meta_of(saved).get('dataset_meta') or {}
+            self._compare_preprocessor(stated_preprocessor(stated_config(saved)))
+        self.ready = True
+
+    def _compare_preprocessor(self, stated: Optional[dict]) -> None:
+        differences = preprocessor_differences(stated, self.config.get('data_preprocessor'))
+        if differences:
+            raise ValueError(
+                f'{self.key}.config: data_preprocessor is not the one that {self.checkpoint} was '
+                f'trained with, {", ".join(differences)}: give the config of its training'
+            )
+
+    def compare_keypoints(self, dataset_meta) -> None:
+        """Compare the names of the keypoints with those of the student's data set.
+
+        A mapping (``keypoints``) is taken as it is meant. Names that are not known fit.
+
+        Args:
+            dataset_meta: Of the data set that the student is trained on.
+
+        Raises:
+            ValueError: The teacher was trained for others, or in another order.
+        """
+        if self.keypoints is not None:
+            return
+        stated = keypoint_names(self.dataset_meta)
+        other = keypoint_differences(stated, keypoint_names(dataset_meta))
+        if other:
+            raise ValueError(
+                f"{self.key} was trained for other keypoints (number: the data set's, its own): "
+                f'{", ".join(other)}; {self.HOW_TO_MAP.format(key=self.key)}, or -1'
+            )
+
+    def take(self, state: dict) -> None:
+        """Take weights that are there already, in place of :meth:`load`.
+
+        Raises:
+            RuntimeError: They do not fit the model strictly.
+        """
+        self.model.load_state_dict(state, strict=True)
+        self.ready = True
+
+    def digest(self) -> str:
+        """SHA-256 of its weights: by it they are known again."""
+        sha = hashlib.sha256()
+        for name, value in sorted(self.model.state_dict().items()):
+            value = value.detach().cpu().contiguous()
+            sha.update(f'{name} {value.dtype} {tuple(value.shape)}'.encode())
+            # as bytes: numpy has no bfloat16
+            sha.update(value.reshape(-1).view(dtype=torch.uint8).numpy())
+        return sha.hexdigest()
+
+    def teach(
+        self, inputs: Tensor, data_samples: list, paths: list[OutputPath], preprocessor: nn.Module
+    ) -> list[Tensor]:
+        """:meth:`outputs` for :meth:`images` of a batch, from the cache where it has them."""
+
+        def run(inputs: Tensor, data_samples: list) -> list[Tensor]:
+            return self.outputs(self.images(inputs, data_samples, preprocessor), paths)
+
+        if self.cache is None:
+            return run(inputs, data_samples)
+        return self.cache.outputs(
+            [self._key(sample) for sample in data_samples],
+            [path.name for path in paths],
+            lambda numbers: run(inputs[numbers], [data_samples[i] for i in numbers]),
+            inputs.device,
+        )
+
+    def _key(self, sample) -> Optional[CacheKey]:
+        if 'augmentation' not in sample:
+            return None
+        seen = sample if self.view is None else sample.get(f'view_{self.view}')
+        # without its view the teacher is run, and says what is missing
+        return None if seen is None else CacheKey(*sample.augmentation, seen.picture)
+
+    @torch.no_grad()
+    def outputs(self, images: Tensor, paths: list[OutputPath]) -> list[Tensor]:
+        """Outputs at some places for a batch of images, as constants in float32.
+
+        Args:
+            images: (B, 3, h, w), from :meth:`images`.
+            paths: Places in ``model``.
+
+        Raises:
+            RuntimeError: The weights were never loaded.
+        """
+        with capture(self.model, paths) as captured:
+            self.returned(images)
+        return [captured_output(captured, path).detach().float() for path in paths]
+
+    @torch.no_grad()
+    def returned(self, images: Tensor):
+        """What the forward pass of its head returns for a batch from :meth:`images`."""
+        with self._own_precision(images):
+            return self.model(images, None, mode='tensor')
+
+    def through_head(self, feature: Tensor) -> Tensor:
+        """What the frozen head makes of a feature of another model; the gradient passes.
+
+        Args:
+            feature: (B, C, h, w), with the C that the head expects.
+
+        Returns:
+            Heatmaps (B, K, H, W) in float32.
+
+        Raises:
+            RuntimeError: The weights were never loaded.
+        """
+        with self._own_precision(feature):
+            feature = feature.to(dtype=self.dtype, memory_format=self.memory_format)
+            return self.model.head((feature,)).float()
+
+    def _own_precision(self, inputs: Tensor) -> contextlib.AbstractContextManager:
+        """In which the loaded model runs: its own also inside the student's mixed precision."""
+        if not self.ready:
+            raise RuntimeError(
+                f'{self.key}: its weights are not loaded; call init_weights() of the distiller '
+                'first, as the Runner does'
+            )
+        if self.dtype is None:
+            return contextlib.nullcontext()
+        return torch.autocast(inputs.device.type, enabled=False)
+
+    def images(self, inputs: Tensor, data_samples: list, preprocessor: nn.Module) -> Tensor:
+        """The batch as this teacher wants to see it.
+
+        Args:
+            inputs: The student's images (B, 3, h, w), normalised.
+            data_samples: Their samples; with a ``view`` the teacher's images are in them.
+            preprocessor: The student's data preprocessor.
+
+        Raises:
+            ValueError: The view is missing, or the images do not have the size that the
+                teacher's codec is for.
+        """
+        own = self.model.data_preprocessor
+        if self.view is not None:
+            field = f'view_{self.view}'
+            if not all(field in sample for sample in data_samples):
+                raise ValueError(
+                    f'{self.key}.view={self.view!r}: the samples have no such view; put '
+                    f"dict(type='TeacherView', name={self.view!r}, input_size=...) before "
+                    'TopdownAffine in the pipeline of this data loader, and PackPoseViews last '
+                    '(train_dataloader; for TeacherMetricsHook val_dataloader as well)'
+                )
+            self._check_crops(data_samples, field)
+            view = torch.stack([sample.get(field).img for sample in data_samples])
+            images = normalise(view.to(inputs.device, inputs.dtype), own)
+        elif self._sees_the_same(preprocessor):
+            images = inputs
+        else:
+            images = normalise(pixels(inputs, preprocessor), own)
+        self._check_size(images)
+        return images.to(dtype=self.dtype, memory_format=self.memory_format)
+
+    def _sees_the_same(self, preprocessor: nn.Module) -> bool:
+        """Compared once for all steps: it has to wait for the device."""
+        if self._compared is None or self._compared[0] is not preprocessor:
+            same = same_input(self.model.data_preprocessor, preprocessor)
+            self._compared = (preprocessor, same)
+        return self._compared[1]
+
+    def _check_crops(self, data_samples: list, field: str) -> None:
+        """Both crops must show the same: only then do places in them correspond."""
+        for sample in data_samples:
+            own, view = sample.input_scale, sample.get(field).input_scale
+            if not np.allclose(own, view, rtol=0.01):
+                size, other = sample.input_size, sample.get(field).input_size
+                raise ValueError(
+                    f'{self.key}.view={self.view!r} shows another part of the picture than the '
+                    f"student's crop: give TeacherView an input_size of the same shape as "
+                    f'{tuple(size)}, found {tuple(other)}'
+                )
+
+    def _check_size(self, images: Tensor) -> None:
+        decoder = getattr(getattr(self.model, 'head', None), 'decoder', None)
+        decoder = getattr(decoder, 'keypoint_codec', decoder)  # of integral regression
+        size = getattr(decoder, 'input_size', None)
+        width, height = images.shape[-1], images.shape[-2]
+        if size is not None and tuple(size) != (width, height):
+            what = 'its view' if self.view else "the student's images"
+            raise ValueError(
+                f'{self.key} is for images of {size[0]} x {size[1]} (width x height), {what} have '
+                f"{width} x {height}: make its own with dict(type='TeacherView', name=..., "
+                f'input_size={tuple(size)}) in the pipeline, and name it in {self.key}.view'
+            )
+
+    @torch.no_grad()
+    def predict(self, images: Tensor, data_samples: list) -> list:
+        """Its predictions in pictures' coordinates, for the student's keypoints.
+
+        Args:
+            images: From :meth:`images`.
+            data_samples: Their samples; they are not changed.
+
+        Returns:
+            Samples with ``pred_instances``. A keypoint that the teacher does not have gets
+            score 0.
+        """
+        samples = []
+        for sample in data_samples:
+            sample = sample.clone()
+            if self.view is not None:
+                sample.set_metainfo(dict(sample.get(f'view_{self.view}').metainfo_items()))
+            flip = self._flip_indices(sample.get('flip_indices'))
+            sample.set_metainfo({'flip_indices': flip})
+            samples.append(sample)
+        self._cast(torch.float32)  # numpy, in which heads decode, has no bfloat16
+        results = self.model.predict(images.float(), samples)
+        self._cast(self.dtype)
+        if self.keypoints is not None:
+            order = self.keypoints.clamp(min=0).numpy()
+            for result in results:
+                instances = result.pred_instances
+                for name in ('keypoints', 'keypoint_scores', 'keypoints_visible'):
+                    if name in instances:
+                        instances.set_field(instances.get(name)[:, order], name)
+                instances.keypoint_scores[:, (self.keypoints < 0).numpy()] = 0
+        return results
+
+    def _flip_indices(self, student: Optional[Sequence[int]]) -> Optional[list[int]]:
+        """Which keypoint of the teacher's is which in a flipped picture."""
+        known = self.dataset_meta.get('flip_indices')
+        if known is not None:
+            return [int(k) for k in known]
+        if self.keypoints is None or student is None:
+            return student
+        # what the student's keypoints tell; those that it does not have stay
+        order = self.keypoints.tolist()
+        flip = list(range(self.num_keypoints or max(order) + 1))
+        for k, t in enumerate(order):
+            other = order[student[k]]
+            if t >= 0 and other >= 0:
+                flip[t] = other
+        return flip
+
+    def pick_keypoints(self, output: Tensor) -> Tensor:
+        """The student's keypoints of a teacher's output (B, K_teacher, ...)."""
+        if self.keypoints is None:
+            return output
+        return output.index_select(1, self.keypoints.clamp(min=0).to(output.device))
+
+    def knows(self, target_weight: Tensor) -> Tensor:
+        """Keypoint weights (B, K), with 0 where the teacher does not have the keypoint."""
+        if self.keypoints is None:
+            return target_weight
+        return target_weight * (self.keypoints >= 0).to(target_weight)
+
+
+def same_input(a: nn.Module, b: nn.Module) -> bool:
+    """Whether two data preprocessors make the same image of the same pixels."""
+    if bool(getattr(a, '_channel_conversion', False)) != bool(
+        getattr(b, '_channel_conversion', False)
+    ):
+        return False
+    first, second = _mean_std(a), _mean_std(b)
+    if first is None or second is None:
+        return first is second
+    return all(torch.equal(x.cpu(), y.cpu()) for x, y in zip(first, second))
+
+
+def _mean_std(preprocessor: nn.Module) -> Optional[tuple[Tensor, Tensor]]:
+    if not getattr(preprocessor, '_enable_normalize', False):
+        return None
+    return preprocessor.mean, preprocessor.std
+
+
+def pixels(inputs: Tensor, preprocessor: nn.Module) -> Tensor:
+    """Undo a data preprocessor: pixels in the order that the pipeline read them."""
+    statistics = _mean_std(preprocessor)
+    if statistics is not None:
+        mean, std = (s.to(inputs) for s in statistics)
+        inputs = inputs * std + mean
+    return inputs.flip(1) if getattr(preprocessor, '_channel_conversion', False) else inputs
+
+
+def normalise(raw: Tensor, preprocessor: nn.Module) -> Tensor:
+    """Do to pixels what a data preprocessor does."""
+    if getattr(preprocessor, '_channel_conversion', False):
+        raw = raw.flip(1)
+    statistics = _mean_std(preprocessor)
+    if statistics is None:
+        return raw
+    mean, std = (s.to(raw) for s in statistics)
+    return (raw - mean) / std
+
+
+def _checked_file(path, key: str) -> Optional[str]:
+    if isinstance(path, os.PathLike):
+        return os.fspath(path)
+    return checked_name(path, key, optional=True)

@@ -1,0 +1,282 @@
+"""What guides teach a student in one step: their outputs without noise, a loss for each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Optional
+
+import torch
+from torch import Tensor
+
+from ..core.checks import built, checked_choice, checked_number, refusal
+from ..core.head_output import positions
+from ..losses.simcc_kl import simcc_kl
+from .losses import HeatmapClassificationLoss, coordinate_smooth_l1, weighted_mse
+
+GUIDE_FORMS = ('soft', 'hard', 'raw')
+
+CLASSES_OF = ('ground_truth', 'guides')
+
+BELOW_FLOOR = ('zero', 'skip')
+
+NEAR = 0.05  # of the map's width and height
+
+
+def guide_maps(
+    maps: Tensor, form: str = 'soft', threshold: float = 0.5, floor: float = 0.1
+) -> Tensor:
+    """What a student is to learn of a guide's heatmaps (B, K, H, W).
+
+    Args:
+        maps: The guide's heatmaps.
+        form: ``'soft'``: :func:`denoise`; ``'hard'``: :func:`binarize`; ``'raw'``: as they are.
+        threshold, floor: See :func:`binarize`.
+    """
+    if form == 'raw':
+        return maps
+    return (denoise if form == 'soft' else binarize)(maps, threshold, floor)
+
+
+def binarize(maps: Tensor, threshold: float = 0.5, floor: float = 0.1) -> Tensor:
+    r"""Bits of heatmaps: 1 near the peak, 0 elsewhere, and all 0 in a map without a peak.
+
+    .. math:: B(H) = 1 \text{ where } H \ge \tau \max H \text{, else } 0;
+        \quad B(H) = 0 \text{ if } \max H < c
+
+    Wu et al., "Lightweight Human Pose Estimation Based on Densely Guided Self-Knowledge
+    Distillation", ICANN 2023 (https://doi.org/10.1007/978-3-031-44210-0_34) binarise the
+    teachers' heatmaps against their noise. Their formula could not be had: this one is our
+    reconstruction from the abstract.
+
+    Args:
+        maps: Heatmaps (B, K, H, W), any range; ground truth peaks at 1.
+        threshold: :math:`\tau` in (0, 1], relative to the map's own peak. At 0.5 a Gaussian of
+            sigma 2 leaves 21 pixels.
+        floor: :math:`c > 0`, the least peak of a map that says anything.
+
+    Returns:
+        0 and 1, in the shape and type of ``maps``; without gradient.
+    """
+    maps = maps.detach()
+    peak = maps.amax((-2, -1), keepdim=True)
+    return ((maps >= threshold * peak) & (peak >= floor)).to(maps.dtype)
+
+
+def denoise(maps: Tensor, threshold: float = 0.5, floor: float = 0.1) -> Tensor:
+    """H times its bits: the shape of the peak stays, all else is 0. See :func:`binarize`."""
+    # not a product: what is infinite or nan outside the peak must not come back
+    return maps.where(binarize(maps, threshold, floor) > 0, torch.zeros_like(maps))
+
+
+def has_peak(maps: Tensor, floor: float = 0.1) -> Tensor:
+    """1 where a heatmap (B, K, H, W) has a peak of at least ``floor``, else 0: (B, K)."""
+    maps = maps.detach()
+    return (maps.amax((-2, -1)) >= floor).to(maps.dtype)
+
+
+def peak_bits(maps: Tensor, floor: float = 0.1) -> Tensor:
+    """1 at the highest pixel of each heatmap (..., H, W), all 0 where it is below ``floor``.
+
+    Of several equally high pixels one is taken, so that the bits of a map sum to 1 or 0.
+    """
+    flat = maps.detach().flatten(-2)
+    peak, place = flat.max(-1, keepdim=True)
+    return torch.zeros_like(flat).scatter(-1, place, (peak >= floor).to(flat)).view_as(maps)
+
+
+def peak_distribution(maps: Tensor, kappa: float = 10.0, floor: float = 0.1) -> Tensor:
+    r"""Softmax over the positions of each heatmap (..., H, W), all 0 where its peak is below
+    ``floor``.
+
+    .. math:: t = softmax(\kappa H)
+
+    Our addition. A cross-entropy against it is least where a student's :math:`softmax(\kappa S)`
+    is the same: unlike :func:`peak_bits` it does not ask for a sharper peak than the map has.
+
+    Args:
+        maps: Heatmaps, ground truth peaks at 1.
+        kappa: :math:`\kappa > 0`.
+        floor: The least peak of a map that says anything.
+    """
+    flat = maps.detach().flatten(-2)
+    certain = flat.amax(-1, keepdim=True) >= floor
+    return ((kappa * flat).softmax(-1) * certain).view_as(maps)
+
+
+class Guidance:
+    """The losses of a student that its guides have a part in, without their weights alpha, gamma.
+
+    A guide's output is a list of constants, see :func:`read_output`: of heatmaps [(B, K, H, W)],
+    of SimCC's bins logits [(B, K, bins of x), (B, K, bins of y)], of coordinates [(B, K, 2)].
+
+    Args:
+        form: What is learned of a guide's heatmaps, see :func:`guide_maps`.
+        threshold, floor: See :func:`binarize`.
+        cls: Arguments of :class:`HeatmapClassificationLoss`. None: its defaults.
+        cls_target: Whose maps the targets of the classification are made of:
+            ``'ground_truth'``, or ``'guides'``, of whose targets the mean is taken.
+        below_floor: What a guide's map teaches whose peak is below ``floor``. ``'zero'``: that
+            nothing is there, as in the reconstruction (``'raw'`` knows no floor). ``'skip'``,
+            our addition: nothing at all; for this guide the keypoint has weight 0, and the mean
+            is over all keypoints as before.
+        key: Name of the config key, for messages.
+
+    Raises:
+        ValueError: A setting that cannot be used.
+    """
+
+    def __init__(
+        self,
+        form: str = 'soft',
+        threshold: float = 0.5,
+        floor: float = 0.1,
+        cls: Optional[dict] = None,
+        cls_target: str = 'ground_truth',
+        below_floor: str = 'zero',
+        key: str = 'DSKDHook',
+    ):
+        self.key = key
+        self.form = checked_choice(form, f'{key}.form', GUIDE_FORMS)
+        self.threshold = checked_number(threshold, f'{key}.threshold', above=0, most=1)
+        self.floor = checked_number(floor, f'{key}.floor', above=0)
+        self.cls_loss = built(HeatmapClassificationLoss, {} if cls is None else cls, f'{key}.cls')
+        self.cls_target = checked_choice(cls_target, f'{key}.cls_target', CLASSES_OF)
+        self.below_floor = checked_choice(below_floor, f'{key}.below_floor', BELOW_FLOOR)
+
+    def check_kind(self, kind: str, gamma: Optional[float]) -> None:
+        """Refuse settings that only heatmaps know, for a student without.
+
+        Args:
+            kind: What the student puts out, see :func:`head_kind`.
+            gamma: Weight of the classification; None is not set.
+
+        Raises:
+            ValueError: There is such a setting.
+        """
+        for name, value, used in (
+            ('gamma', gamma, bool(gamma)),
+            ('below_floor', self.below_floor, self.below_floor == 'skip'),
+        ):
+            if used and kind != 'heatmap':
+                give = f'it is for heatmaps, the student puts out {kind}: leave it out'
+                raise refusal(f'{self.key}.{name}', value, give)
+
+    def needs_guides(self, alpha: float, gamma: float) -> bool:
+        """Whether losses of these weights read what the guides put out."""
+        return alpha > 0 or (gamma > 0 and self.cls_target == 'guides')
+
+    # ------------------------------------------------------------------ the two losses
+
+    def guide_losses(
+        self,
+        kind: str,
+        student: Sequence[Tensor],
+        guides: Sequence[Sequence[Tensor]],
+        weight: Tensor,
+        beta: float = 1.0,
+    ) -> list[Tensor]:
+        r"""Of each guide a loss :math:`l_i`, a scalar: how far the student is from it.
+
+        Args:
+            kind: See :func:`head_kind`.
+            student: The student's output, see :func:`read_output`.
+            guides: The guides' outputs.
+            weight: Keypoint weights (B, K), 0 where there is no label.
+            beta: Of SimCC: both logits are multiplied by it.
+
+        Returns:
+            Of heatmaps :math:`||S - D(H_i)||^2_w`, of bins the KL divergence, of coordinates
+            SmoothL1.
+        """
+        if kind == 'bins':
+            return [simcc_kl(tuple(student), tuple(guide), weight, beta) for guide in guides]
+        if kind == 'coordinates':
+            return [coordinate_smooth_l1(student[0], guide[0], weight) for guide in guides]
+        losses = []
+        for (maps,) in guides:
+            taught = guide_maps(maps, self.form, self.threshold, self.floor)
+            losses.append(weighted_mse(student[0], taught, weight * self._speaks(maps)))
+        return losses
+
+    def classification_loss(
+        self,
+        student: Sequence[Tensor],
+        guides: Sequence[Sequence[Tensor]],
+        truth: Sequence[Tensor],
+        weight: Tensor,
+    ) -> Tensor:
+        r"""Of a student with heatmaps :math:`L_{cls}`, a scalar.
+
+        It is 0 where the targets are made of guides' maps and there are no guides.
+
+        Args:
+            student: The student's output.
+            guides: The guides' outputs.
+            truth: The ground truth in the same form; its heatmaps peak at 1.
+            weight: Keypoint weights (B, K), 0 where there is no label.
+        """
+        (maps,) = student
+        if self.cls_target == 'ground_truth':
+            return self.cls_loss(maps, self._classes(truth[0]), weight)
+        if not guides:
+            return maps.new_zeros((), dtype=torch.float32)
+        number = sum(self._speaks(guide[0]) for guide in guides)  # (B, K)
+        # a guide that says nothing of a keypoint adds nothing: its classes are 0 without a peak
+        total = sum(self._classes(guide[0]) for guide in guides)
+        mean = total / number.clamp(min=1)[..., None, None]
+        return self.cls_loss(maps, mean, weight * (number > 0))
+
+    def _speaks(self, maps: Tensor) -> Tensor:
+        """1 where a guide's heatmap (B, K, H, W) tells of its keypoint, else 0: (B, K)."""
+        if self.below_floor == 'skip':
+            return has_peak(maps, self.floor)
+        return maps.new_ones(maps.shape[:2])
+
+    def _classes(self, maps: Tensor) -> Tensor:
+        """Targets of the classification (B, K, H, W), of heatmaps; 0 where there is no peak."""
+        maps = maps.float()
+        if self.cls_loss.form == 'softmax':
+            return peak_bits(maps, self.floor)
+        if self.cls_loss.form == 'distribution':
+            return peak_distribution(maps, self.cls_loss.kappa, self.floor)
+        return binarize(maps, self.threshold, self.floor)
+
+    # ------------------------------------------------------------------ for the log
+
+    @torch.no_grad()
+    def statistics(
+        self,
+        kind: str,
+        guides: Sequence[Sequence[Tensor]],
+        truth: Sequence[Tensor],
+        weight: Tensor,
+        losses: Sequence[Tensor] = (),
+    ) -> list[dict[str, Tensor]]:
+        """How good each guide is, in scalars on the device.
+
+        Args:
+            kind: See :func:`head_kind`.
+            guides: The guides' outputs.
+            truth: The ground truth in the same form.
+            weight: Keypoint weights (B, K), 0 where there is no label.
+            losses: From :meth:`guide_losses`, if they were needed.
+
+        Returns:
+            For each guide ``agreement``: share of the labelled keypoints that it puts within 5 %
+            of the map's (or picture's) width and height of the ground truth; of heatmaps
+            ``kept``: share of the pixels that :func:`denoise` keeps, 0.007 for a Gaussian of
+            sigma 2 on 64 x 48; and with ``losses`` its own as ``kd``.
+        """
+        truth = positions(kind, truth)
+        labelled = (weight > 0).to(torch.float32)
+        found = []
+        for guide in guides:
+            near = (positions(kind, guide) - truth).abs().amax(-1) <= NEAR  # (B, K)
+            share = (near * labelled).sum() / labelled.sum().clamp(min=1.0)
+            one = {'agreement': share}
+            if kind == 'heatmap':
+                one['kept'] = binarize(guide[0], self.threshold, self.floor).mean()
+            found.append(one)
+        for one, loss in zip(found, losses):
+            one['kd'] = loss.detach()
+        return found

@@ -1,0 +1,328 @@
+"""DSKD: a student that is guided by its own earlier selves, on any MMPose config."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Callable, Sequence
+from typing import Optional, Union
+
+import torch
+from mmengine.model import BaseModel
+from mmengine.runner import IterBasedTrainLoop, Runner
+from mmpose.registry import HOOKS
+from torch import Tensor
+
+from ..core.capture import replaced, returned_by
+from ..core.checks import checked_bool, checked_number, checked_weight, checked_whole, refusal
+from ..core.head_output import ground_truth, label_weights
+from ..core.random_state import random_states_kept
+from ..core.runner import AroundIterationHook
+from ..core.schedule import Schedule
+from .files import GuideFiles
+from .guidance import Guidance
+from .guides import Guide, GuideBank, given_models
+from .losses import dense_guidance
+from .plan import GuideDraws, GuidePlan
+from .student import GuidedStudent
+
+KEY = 'custom_hooks: DSKDHook'
+
+
+@HOOKS.register_module()
+class DSKDHook(AroundIterationHook):
+    r"""Densely guided self-knowledge distillation.
+
+    After Wu, Zhao, Li, Tian, "Lightweight Human Pose Estimation Based on Densely Guided
+    Self-Knowledge Distillation", ICANN 2023 (https://doi.org/10.1007/978-3-031-44210-0_34).
+    Formulas and numbers of the paper could not be had: **this is our reconstruction** from its
+    abstract. Frozen copies :math:`T_1 \dots T_n` of the student guide it, all at once, so that it
+    does not inherit the errors of the last one alone. With the student's heatmaps S, a guide's
+    :math:`H_i`, its denoised form D and :math:`b_i` drawn at random, at least one of them 1:
+
+    .. math::
+        L = L_{task} + \alpha \frac{\sum_i b_i ||S - D(H_i)||^2_w}{\sum_i b_i}
+            + \gamma L_{cls}, \quad
+        L_{cls} = CE(softmax(\kappa S), softmax(\kappa H_{gt}))
+
+    The norm is the weighted mean of ``KeypointMSELoss``; a keypoint without a label costs nothing.
+    The cross-entropy is over positions; other forms: :class:`HeatmapClassificationLoss`.
+    SimCC students are guided by the KL divergence and coordinate students by SmoothL1, by the
+    same dense rule and without binarisation and classification.
+
+    The model needs no change: ``loss_dskd_kd`` and ``loss_dskd_cls`` join its losses. The guides
+    are in evaluation mode without gradient, outside model, optimiser and EMA. They are saved
+    beside each checkpoint as ``dskd_*.pth``, and a resumed run goes on with the same guides and
+    draws. With another method of this package the part that is deployed is guided and frozen.
+
+    Args:
+        guides (str | Sequence): ``'generations'``: the run is cut into ``num_guides`` + 1
+            generations, and at the end of each but the last the student becomes a guide.
+            ``'snapshots'``: it becomes one every ``interval`` epochs, and the newest
+            ``num_guides`` are kept. A list: checkpoints of the student's architecture, or of
+            others as arguments of :class:`Teacher` (``dict(config=..., checkpoint=...)``).
+        num_guides (int, optional): n. None: 2. Not with a list.
+        interval (int | float, optional): Of snapshots: epochs, or a share of the run. None: 0.1.
+        lengths (Sequence[float], optional): Of generations, relative to one another. None: equal.
+        redraw (bool): Begin each generation with newly drawn weights and an empty optimiser
+            state, as in born-again networks; the learning rate goes on. False: training goes on.
+        teachers (Sequence[dict]): Bigger models that guide from the start, before the student's
+            own copies: arguments of :class:`Teacher`.
+        alpha (float, optional): Weight of the guidance loss, at least 0. None: 3 for heatmap
+            students, 1 for others.
+        gamma (float, optional): Weight of the classification loss, at least 0. None: 0.001 for
+            heatmap students, 0 for others.
+        alpha_schedule, gamma_schedule (dict, optional): Arguments of
+            :class:`mmpose_kd.core.schedule.Schedule`.
+        dense (bool): False: the newest guide alone, which shows what dense guidance is good for.
+        keep_prob (float): Probability of :math:`b_i = 1`, in (0, 1]. 1: none is dropped.
+        form (str): ``'soft'``: D(H); ``'hard'``: its bits B(H); ``'raw'``: H itself.
+        threshold (float): :math:`\tau` of the bits, relative to the peak, in (0, 1].
+        floor (float): Least peak of a map that counts, above 0.
+        below_floor (str): ``'zero'``: a guide's map with a lower peak teaches that nothing is
+            there; ``'skip'``, our addition: it teaches nothing.
+        cls (dict, optional): Arguments of :class:`HeatmapClassificationLoss`.
+        cls_target (str): Whose maps the targets are made of: ``'ground_truth'``, or ``'guides'``,
+            of whose targets the mean is taken.
+        seed (int, optional): Of the draws. None: the run's.
+        log_interval (int): Every how many iterations each guide's ``agreement``, ``kept`` (see
+            :meth:`Guidance.statistics`) and ``kd`` are logged: ``dskd/<name>_guide<i>``.
+
+    Raises:
+        ValueError: A setting that cannot be used; before the training a head it does not know, a
+            run too short for the generations, a guide that does not fit or cannot be read.
+    """
+
+    # after the buffers are the same in all processes, before the logger and the checkpoint
+    priority = 55
+    trains_student = True  # so a plain model trained with it has something to export
+
+    def __init__(
+        self,
+        guides: Union[str, Sequence] = 'generations',
+        num_guides: Optional[int] = None,
+        interval: Union[None, int, float] = None,
+        lengths: Optional[Sequence[float]] = None,
+        redraw: bool = False,
+        teachers: Sequence[dict] = (),
+        alpha: Optional[float] = None,
+        alpha_schedule: Optional[dict] = None,
+        gamma: Optional[float] = None,
+        gamma_schedule: Optional[dict] = None,
+        dense: bool = True,
+        keep_prob: float = 0.75,
+        form: str = 'soft',
+        threshold: float = 0.5,
+        floor: float = 0.1,
+        below_floor: str = 'zero',
+        cls: Optional[dict] = None,
+        cls_target: str = 'ground_truth',
+        seed: Optional[int] = None,
+        log_interval: int = 50,
+    ):
+        super().__init__()
+        self.given = given_models(guides, teachers, KEY)
+        self.plan = GuidePlan(guides, num_guides, interval, lengths, KEY)
+        self.redraw = checked_bool(redraw, f'{KEY}.redraw')
+        if redraw and self.plan.mode != 'generations':
+            raise refusal(
+                f'{KEY}.redraw', redraw, f"it needs guides='generations', not {guides!r}"
+            )
+        self.alpha = alpha if alpha is None else checked_weight(alpha, f'{KEY}.alpha')
+        self.gamma = gamma if gamma is None else checked_weight(gamma, f'{KEY}.gamma')
+        self.alpha_schedule = Schedule.build(alpha_schedule, f'{KEY}.alpha_schedule')
+        self.gamma_schedule = Schedule.build(gamma_schedule, f'{KEY}.gamma_schedule')
+        self.dense = checked_bool(dense, f'{KEY}.dense')
+        self.keep_prob = checked_number(keep_prob, f'{KEY}.keep_prob', above=0, most=1)
+        self.guidance = Guidance(form, threshold, floor, cls, cls_target, below_floor, KEY)
+        self.seed = checked_whole(seed, f'{KEY}.seed', -(2**63), 2**63 - 1, optional=True)
+        self.log_interval = checked_whole(log_interval, f'{KEY}.log_interval', least=1)
+
+        self.files = GuideFiles()
+        self.distils = self._ready = False
+        self._saved: Optional[dict] = None  # of the checkpoint that the run goes on from
+        self._redrawn: Optional[int] = None  # the step at which the weights were drawn last
+        self._unit, self._log_now = 'epoch', False  # of this iteration
+        self._statistics: dict[str, Tensor] = {}
+
+    # ------------------------------------------------------------------ begin and end
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Take the state of the run that goes on; its guides are read when the model is known."""
+        if runner._resume:
+            self._saved = checkpoint.get('dskd') or {}
+
+    def before_train(self, runner: Runner) -> None:
+        """Look at the model, gather the guides."""
+        if self._ready and self._saved is None and runner.iter > 0:
+            return  # the same training goes on after an interruption
+        self._ready = False
+        self._unit = 'iter' if isinstance(runner.train_loop, IterBasedTrainLoop) else 'epoch'
+        self.start(runner, getattr(runner, f'max_{self._unit}s'))
+        if self._saved is not None and self.distils:
+            self._resume(runner, self._saved)
+        self._saved, self._ready = None, True
+
+    def start(self, runner: Runner, length: int) -> None:
+        """Get ready for a run of ``length`` epochs (or iterations), with the given guides."""
+        with random_states_kept():
+            self.student = GuidedStudent(runner, KEY)
+            kind = self.student.kind
+            self.guidance.check_kind(kind, self.gamma)
+            if self.alpha is None:
+                self.alpha = 3.0 if kind == 'heatmap' else 1.0
+            if self.gamma is None:
+                self.gamma = 0.001 if kind == 'heatmap' else 0.0
+            self.distils = self.alpha > 0 or self.gamma > 0
+            self._due = self.plan.steps(length) if self.distils else []
+            self.bank = GuideBank(self.student.config, kind, self.plan.num_guides, KEY)
+            for i, (entry, key) in enumerate(self.given if self.distils else []):
+                self.bank.give(i, entry, self.student.head, key)
+            if self._due:
+                self.bank.check_copy(self.student.state_dict())
+        self.bank.to(self.student.device)
+        self._redrawn = None
+        self.draws = GuideDraws(runner.seed if self.seed is None else self.seed)
+
+    # ------------------------------------------------------------------ the loss
+
+    def loss(self, plain_loss: Callable, inputs: Tensor, data_samples: list) -> dict:
+        r"""Losses of a batch.
+
+        .. math:: L = L_{task} + \alpha \frac{\sum_i b_i l_i}{\sum_i b_i} + \gamma L_{cls}
+
+        Args:
+            plain_loss: The model's own ``loss``.
+            inputs: Images (B, 3, h, w), normalised by the data preprocessor.
+            data_samples: Their B samples, with the labels.
+
+        Returns:
+            The model's own losses under their names, ``loss_dskd_kd`` and ``loss_dskd_cls``, 0
+            where they are switched off.
+        """
+        kind, guidance = self.student.kind, self.guidance
+        alpha = self.alpha * self.alpha_schedule.now()
+        gamma = self.gamma * self.gamma_schedule.now()
+
+        # first, while the memory of the student's graph is not yet taken: that is faster
+        guides = self._kept_guides() if guidance.needs_guides(alpha, gamma) else []
+        preprocessor = self.student.model.data_preprocessor
+        taught = self.bank.outputs(guides, inputs, data_samples, preprocessor)  # constants
+        with returned_by(self.student.head) as returned:
+            losses = dict(plain_loss(inputs, data_samples))
+        student = self.student.output(returned)
+        weight = label_weights(data_samples)  # (B, K), 0 for a keypoint without a label
+        zero = torch.zeros((), device=student[0].device)
+        losses['loss_dskd_kd'] = losses['loss_dskd_cls'] = zero
+
+        each = []  # the loss of each guide
+        if alpha and guides:
+            each = guidance.guide_losses(kind, student, taught, weight, self.student.beta)
+            losses['loss_dskd_kd'] = alpha * dense_guidance(each)
+        if gamma:
+            truth = ground_truth(kind, data_samples)
+            cls = guidance.classification_loss(student, taught, truth, weight)
+            losses['loss_dskd_cls'] = gamma * cls
+        if self._log_now and guides:
+            truth = ground_truth(kind, data_samples)
+            statistics = guidance.statistics(kind, taught, truth, weight, each)
+            self._statistics = self.bank.numbered(guides, statistics)
+        return losses
+
+    def guiding(self, model: BaseModel) -> contextlib.AbstractContextManager:
+        """:meth:`loss` in place of the model's own, while this context lasts."""
+        return replaced(model, 'loss', functools.partial(self.loss, model.loss))
+
+    def _kept_guides(self) -> list[Guide]:
+        """Those that teach in this step (b_i = 1), the same ones in every process."""
+        guides = self.bank.guides
+        if not self.dense or not guides:
+            return guides[-1:]
+        return self.draws.kept(guides, self.keep_prob)
+
+    # ------------------------------------------------------------------ a training step
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        """Begin a generation anew, if that is wanted."""
+        if self._unit == 'epoch':
+            self._begin_generation(runner)
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch=None) -> None:
+        """Put the guidance around the model's loss, for this iteration."""
+        if self._unit == 'iter':
+            self._begin_generation(runner)
+        self._log_now = self.every_n_train_iters(runner, self.log_interval)
+        super().before_train_iter(runner, batch_idx, data_batch)
+
+    def around(self, runner: Runner) -> contextlib.AbstractContextManager:
+        """The guidance, while an iteration runs."""
+        return self.guiding(self.student.model)
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch=None, outputs=None
+    ) -> None:
+        """Take the guidance off, log, and freeze the student in a run of iterations."""
+        super().after_train_iter(runner, batch_idx, data_batch, outputs)
+        for name, value in self._statistics.items():
+            runner.message_hub.update_scalar(f'train/{name}', float(value))
+        self._statistics = {}
+        if self._unit == 'iter':
+            self._freeze_if_due(runner)
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        """Freeze the student."""
+        if self._unit == 'epoch':
+            self._freeze_if_due(runner)
+
+    # ------------------------------------------------------------------ the guides
+
+    def _freeze_if_due(self, runner: Runner) -> None:
+        done = getattr(runner, self._unit) + 1
+        if done in self._due:
+            self.freeze(runner, f'{self._unit}_{done}')
+
+    def freeze(self, runner: Runner, name: str) -> None:
+        """Make a guide called ``name`` of the student as it is now."""
+        with random_states_kept():
+            self.bank.freeze(name, self.student.state_dict())
+        self.bank.to(self.student.device)
+        runner.logger.info(f'DSKD: {name} is a guide now, of {len(self.bank)}')
+
+    def _begin_generation(self, runner: Runner) -> None:
+        """New weights, the same in every process and in a run that is resumed here."""
+        done = getattr(runner, self._unit)
+        if self.redraw and done in self._due and done != self._redrawn:
+            self.student.draw_anew(self.draws.seed_of(done), runner.optim_wrapper)
+            self._redrawn = done
+
+    # ------------------------------------------------------------------ the state
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Add the state; the guides go into files of their own, before the checkpoint is there."""
+        if not self.distils:
+            return
+        meta = checkpoint['meta']
+        guides = self.bank.write(self.files.folder(runner))
+        self.files.note(runner, meta, [guide['file'] for guide in guides if guide['file']])
+        checkpoint['dskd'] = dict(
+            guides=guides,
+            guides_from=self.plan.name,
+            generation=sum(due <= meta[self._unit] for due in self._due),
+            redrawn=self._redrawn,
+            **self.draws.state(),
+            **self.files.state(runner),
+        )
+
+    def _resume(self, runner: Runner, saved: dict) -> None:
+        done = getattr(runner, self._unit)
+        if not saved:
+            self._redrawn = done  # what was learned up to here is in no guide
+            runner.logger.warning(f'{KEY}: the checkpoint was written without it, no guides yet')
+            return
+        self.plan.check_resumed(saved['guides_from'])
+        with random_states_kept():
+            self.bank.read(saved['guides'], self.files.resume(runner, saved))
+        self.bank.to(self.student.device)
+        self.draws.resume(saved)
+        self._redrawn = saved.get('redrawn')
+        self.bank.warn_of_others([f'{self._unit}_{due}' for due in self._due if due <= done])

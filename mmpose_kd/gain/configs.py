@@ -1,0 +1,158 @@
+"""Reading the user's configs, and refusing a pair that cannot be compared."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Optional
+
+from mmengine.config import Config
+from mmpose.registry import KEYPOINT_CODECS
+
+from ..core.recipe import type_name
+
+
+class SettingError(ValueError):
+    """Something given to the harness does not work; the message says what to give."""
+
+
+NEEDED = ('model', 'train_cfg', 'train_dataloader', 'test_dataloader', 'test_evaluator')
+
+
+def load_config(path: str, options: Optional[dict] = None) -> Config:
+    """Read a config and check what the harness needs of it.
+
+    Args:
+        path: The config.
+        options: Changes, as ``--cfg-options`` gives them.
+
+    Raises:
+        SettingError: The file or something in it is missing.
+    """
+    if not Path(path).is_file():
+        raise SettingError(f'{path}: no such config')
+    cfg = Config.fromfile(path)
+    cfg.merge_from_dict(options or {})
+    missing = [key for key in NEEDED if not cfg.get(key)]
+    if missing:
+        raise SettingError(f'{path} has no {", ".join(missing)}: add it')
+    max_epochs = cfg.train_cfg.get('max_epochs')
+    if not max_epochs or not cfg.train_cfg.get('by_epoch', True):
+        raise SettingError(
+            f'{path}: train_cfg={dict(cfg.train_cfg)} does not count epochs: '
+            'give by_epoch=True and max_epochs'
+        )
+    start = cfg.get('load_from')
+    if start and not (is_address(start) or Path(start).is_file()):
+        raise SettingError(
+            f'{path}: load_from: {start} is not there: give a checkpoint (file or https address), '
+            'or init_cfg=dict(type="Pretrained", ...) to the backbone'
+        )
+    for name in ('val_dataloader', 'test_dataloader'):  # PCK needs labels with each prediction
+        if cfg.get(name) and cfg[name].dataset.get('bbox_file'):
+            cfg[name].dataset.bbox_file = None
+    for name in ('train_dataloader', 'test_dataloader'):
+        file = annotation_file(cfg[name].dataset)
+        if file is not None and not file.is_file():
+            raise SettingError(
+                f"{path}: {name}.dataset.ann_file: {file} is not there: give the data set's "
+                f'place with --cfg-options {name}.dataset.data_root=...'
+            )
+    return cfg
+
+
+def annotation_file(dataset: dict) -> Optional[Path]:
+    """Where MMEngine looks for the annotations; None for a data set made of others."""
+    file = dataset.get('ann_file')
+    return Path(dataset.get('data_root') or '', file) if file else None
+
+
+def is_address(source: str) -> bool:
+    """Whether weights are to be fetched from the net."""
+    return str(source).startswith(('http://', 'https://'))
+
+
+def check_pair(plain: Config, distilled: Config, path: str) -> None:
+    """Raise a SettingError unless both configs train and test on the same data.
+
+    The distilled model starts from the plain one's weights, so its config needs no ``load_from``.
+    """
+    for key, one, two in differences(_data(plain), _data(distilled)):
+        raise SettingError(
+            f'{path}: {key}={short(two)}, the plain config has {short(one)}: '
+            'both must see the same data in the same order, with the same augmentation'
+        )
+    one, two = plain.get('load_from'), distilled.get('load_from')
+    if two and two != one:
+        raise SettingError(
+            f'{path}: load_from={two!r}, the plain config has {one!r}: give the plain config the '
+            'weights to start from, they are taken for the distilled model too'
+        )
+
+
+#: of a data loader, what changes neither the samples nor their order
+LOADER_ONLY = ('persistent_workers', 'pin_memory', 'prefetch_factor')
+
+
+def _data(cfg: Config) -> dict:
+    """What decides on the samples of training and test."""
+    loaders = ('train_dataloader', 'test_dataloader')
+    found = {name: deployed_codecs(as_json(cfg[name])) for name in loaders}
+    for loader in found.values():
+        for key in LOADER_ONLY:
+            loader.pop(key, None)
+        dataset = loader['dataset']
+        root = dataset.pop('data_root', None) or ''  # the same place can be written in two ways
+        if dataset.get('ann_file'):
+            dataset['ann_file'] = str(Path(root, dataset['ann_file']))
+        if isinstance(dataset.get('data_prefix'), dict):
+            folders = dataset['data_prefix'].items()
+            dataset['data_prefix'] = {k: str(Path(root, v or '')) for k, v in folders}
+    for key in ('batch_size', 'num_workers'):
+        found['test_dataloader'].pop(key, None)
+    hooks = deployed_codecs(as_json(cfg.get('custom_hooks') or []))
+    found['custom_hooks'] = [hook for hook in hooks if 'switch_pipeline' in hook]
+    return found
+
+
+def as_json(setting):
+    """A setting as plain lists and dicts, without the scopes that MMEngine adds.
+
+    A class counts as its name.
+    """
+
+    def without_scope(found: dict) -> dict:
+        return {key: value for key, value in found.items() if key != '_scope_'}
+
+    def text(value) -> str:
+        return value.__name__ if isinstance(value, type) else repr(value)
+
+    return json.loads(json.dumps(setting, default=text), object_hook=without_scope)
+
+
+def deployed_codecs(setting):
+    """The setting with the deployed head's codec where one makes targets for training as well."""
+    if isinstance(setting, list):
+        return [deployed_codecs(value) for value in setting]
+    if not isinstance(setting, dict):
+        return setting
+    codec = KEYPOINT_CODECS.module_dict.get(type_name(setting))
+    if hasattr(codec, 'plain'):
+        return deployed_codecs(codec.plain(setting))
+    return {key: deployed_codecs(value) for key, value in setting.items()}
+
+
+def differences(old, new, key: str = '') -> list[tuple]:
+    """Where two settings differ: key, old and new value; None is the same as missing."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        keys = sorted({*old, *new})
+        return [d for k in keys for d in differences(old.get(k), new.get(k), f'{key}.{k}')]
+    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        return [d for i in range(len(old)) for d in differences(old[i], new[i], f'{key}.{i}')]
+    return [] if old == new else [(key[1:], old, new)]
+
+
+def short(value) -> str:
+    """A value in at most 60 letters."""
+    text = repr(value)
+    return text if len(text) <= 60 else f'{text[:57]}...'

@@ -1,0 +1,97 @@
+"""What exported students cost: ``python student_costs.py OUT.json STUDENT_FOLDER...``.
+
+Parameters, multiply-adds, and the time of a single image on the GPU or with one thread, which
+all students take turns at in one process in which mmpose_kd cannot be imported.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+import torch
+from mmengine.analysis import get_model_complexity_info
+from mmengine.config import Config
+from mmengine.model import BaseModel
+from mmengine.registry import init_default_scope
+from mmpose.registry import MODELS
+from torch import nn
+
+WARM_UP, ROUNDS = 5, 60
+
+
+def input_size(cfg: Config) -> tuple[int, int]:
+    """Width and height of the model's input."""
+    for transform in cfg.test_dataloader.dataset.pipeline:
+        if 'input_size' in transform:
+            return tuple(transform['input_size'])
+    raise ValueError('test_dataloader.dataset.pipeline has no transform with input_size')
+
+
+class Network(nn.Module):
+    """The network of a pose estimator without decoding: images (B, 3, H, W) in."""
+
+    def __init__(self, model: BaseModel):
+        super().__init__()
+        self.model = model
+
+    def forward(self, image: torch.Tensor):
+        """What the head returns."""
+        return self.model(image, None, mode='tensor')
+
+
+def count(model: nn.Module, image: torch.Tensor) -> dict:
+    """Parameters and multiply-adds; the latter None if MMEngine cannot follow the model."""
+    parameters = sum(p.numel() for p in model.parameters())
+    try:
+        macs = get_model_complexity_info(
+            model, inputs=(image,), show_table=False, show_arch=False
+        )['flops']
+    except Exception:  # tracing fails in many ways, and must not cost the report
+        macs = None
+    return {'parameters': parameters, 'macs': macs}
+
+
+def seconds(model: nn.Module, image: torch.Tensor) -> float:
+    """Time of one forward pass."""
+    start = time.perf_counter()
+    model(image)
+    if image.is_cuda:
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+@torch.no_grad()
+def measure(students: list[Path]) -> list[dict]:
+    """``parameters``, ``macs`` and ``seconds`` (one per round) of each student."""
+    torch.set_num_threads(1)  # several wait for each other where other work goes on
+    device = 'cuda' if torch.cuda.is_available() else 'cpu'
+    pairs, found = [], []
+    for student in students:
+        cfg = Config.fromfile(student / 'student.py')
+        init_default_scope(cfg.get('default_scope', 'mmpose'))
+        model = MODELS.build(copy.deepcopy(cfg.model))
+        model.eval()  # not chained: some stock models return None from it
+        model = Network(model)
+        width, height = input_size(cfg)
+        image = torch.zeros(1, 3, height, width)
+        found.append({**count(model, image), 'seconds': []})
+        pairs.append((model.to(device), image.to(device)))
+    for i in range(WARM_UP + ROUNDS):
+        # forth and back: what comes first in a round is not at an advantage
+        for j in range(len(pairs))[:: 1 if i % 2 else -1]:
+            taken = seconds(*pairs[j])
+            if i >= WARM_UP:
+                found[j]['seconds'].append(taken)
+    return found
+
+
+if __name__ == '__main__':
+    sys.modules['mmpose_kd'] = None  # an import of it fails from here on
+    sys.path.append(os.getcwd())  # where a config's own modules (custom_imports) may lie
+    measured = measure([Path(folder) for folder in sys.argv[2:]])
+    Path(sys.argv[1]).write_text(json.dumps(measured), encoding='utf-8')

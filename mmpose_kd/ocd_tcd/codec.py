@@ -1,0 +1,165 @@
+"""The labels of two representations: encoded together by the pipeline, read again by a head."""
+
+from __future__ import annotations
+
+from typing import Optional
+
+import numpy as np
+from mmengine.structures import InstanceData, PixelData
+from mmpose.codecs.base import BaseKeypointCodec
+from mmpose.registry import KEYPOINT_CODECS
+from mmpose.structures import PoseDataSample
+
+from ..core.checks import built_by, checked_bool
+from .reading import pixel_size
+
+# names of the labels that a sample carries beside those of the deployed head
+HEATMAPS, WEIGHTS = 'cross_heatmaps', 'cross_weights'
+
+
+@KEYPOINT_CODECS.register_module()
+class CrossRepresentationLabel(BaseKeypointCodec):
+    """Two stock codecs as one: what the deployed head needs, and heatmaps for :class:`OCDHead`.
+
+    MMPose's ``GenerateTarget`` accepts a list of codecs, but then packs two weights for each
+    keypoint, which no head reads.
+
+    Encoded: everything that the deployed codec encodes, under its own names and packed as it
+    asks, ``keypoint_weights`` among it; and, packed beside the labels,
+
+    - ``cross_heatmaps`` (1, K, H, W), float32, Gaussians of height 1;
+    - ``cross_weights`` (1, K), the heatmaps' own weights. They differ from the deployed codec's
+      where a keypoint lies just outside the picture.
+
+    Decoding is the deployed codec's. An exported config has the deployed codec alone.
+
+    Args:
+        deploy (dict): Config of the deployed head's codec, which encodes one person:
+            ``RegressionLabel``, ``IntegralRegressionLabel``, ``SimCCLabel``.
+        heatmap (dict): Config of the heatmap head's: ``MSRAHeatmap`` or ``UDPHeatmap``, of the
+            same ``input_size``.
+        use_dataset_keypoint_weights (bool): Multiply the data set's keypoint weights to
+            ``cross_weights``; give the same as to ``GenerateTarget``, which knows only of
+            ``keypoint_weights``.
+
+    Raises:
+        ValueError: The codecs do not go together, or the second makes no heatmaps of Gaussians.
+    """
+
+    def __init__(self, deploy: dict, heatmap: dict, use_dataset_keypoint_weights: bool = False):
+        super().__init__()
+        self.deploy = built_by(KEYPOINT_CODECS, deploy, 'codec.deploy')
+        self.heatmap = built_by(KEYPOINT_CODECS, heatmap, 'codec.heatmap')
+        pixel_size(self.heatmap, 'codec.heatmap')
+        if isinstance(self.deploy, CrossRepresentationLabel):
+            raise ValueError('codec.deploy is a CrossRepresentationLabel: give a stock codec')
+        sizes = [tuple(_input_size(codec)) for codec in (self.deploy, self.heatmap)]
+        if sizes[0] != sizes[1]:
+            raise ValueError(
+                f'codec.deploy.input_size={sizes[0]}, codec.heatmap.input_size={sizes[1]}: both '
+                'see the same picture, give one size'
+            )
+        labels = self.deploy.label_mapping_table
+        if not labels:
+            raise ValueError(
+                f'codec.deploy.type={deploy["type"]!r} makes no labels: give RegressionLabel, '
+                'IntegralRegressionLabel or SimCCLabel'
+            )
+        if {HEATMAPS, WEIGHTS} & {*labels, *labels.values()}:
+            raise ValueError(
+                f'codec.deploy.type={deploy["type"]!r} has labels named {HEATMAPS} or {WEIGHTS}: '
+                'these names are taken'
+            )
+        self.use_dataset_keypoint_weights = checked_bool(
+            use_dataset_keypoint_weights, 'codec.use_dataset_keypoint_weights'
+        )
+        self.label_mapping_table = {**labels, HEATMAPS: HEATMAPS, WEIGHTS: WEIGHTS}
+        self.field_mapping_table = self.deploy.field_mapping_table
+        self.instance_mapping_table = self.deploy.instance_mapping_table
+        self.auxiliary_encode_keys = set(self.deploy.auxiliary_encode_keys)
+        if use_dataset_keypoint_weights:
+            self.auxiliary_encode_keys.add('dataset_keypoint_weights')
+
+    def encode(
+        self, keypoints: np.ndarray, keypoints_visible: Optional[np.ndarray] = None, **auxiliary
+    ) -> dict:
+        """Both targets of one person.
+
+        Args:
+            keypoints: (1, K, 2) in input pixels.
+            keypoints_visible: (1, K).
+            auxiliary: What the deployed codec asks for in ``auxiliary_encode_keys``.
+        """
+        own = {key: auxiliary[key] for key in self.deploy.auxiliary_encode_keys}
+        encoded = dict(self.deploy.encode(keypoints, keypoints_visible, **own))
+        beside = self.heatmap.encode(keypoints, keypoints_visible)
+        weights = beside['keypoint_weights']
+        if self.use_dataset_keypoint_weights:
+            weights = weights * auxiliary['dataset_keypoint_weights']
+        encoded[HEATMAPS] = beside['heatmaps'][None].astype(np.float32)
+        encoded[WEIGHTS] = weights.astype(np.float32)
+        return encoded
+
+    def decode(self, *encoded):
+        """Of the deployed codec."""
+        return self.deploy.decode(*encoded)
+
+    def batch_decode(self, *encoded):
+        """Of the deployed codec."""
+        return self.deploy.batch_decode(*encoded)
+
+    @property
+    def support_batch_decoding(self) -> bool:
+        """Whether the deployed codec decodes batches."""
+        return self.deploy.support_batch_decoding
+
+    @staticmethod
+    def plain(cfg: dict) -> dict:
+        """What stands in an exported config: the deployed codec."""
+        return cfg['deploy']
+
+
+def _input_size(codec: BaseKeypointCodec) -> tuple[int, int]:
+    """Width and height of the input that the deployed head's codec is made for."""
+    for holder in (codec, getattr(codec, 'keypoint_codec', None)):
+        if hasattr(holder, 'input_size'):
+            return holder.input_size
+    raise ValueError(
+        f'codec.deploy is a {type(codec).__name__}, which has no input_size: give '
+        'RegressionLabel, IntegralRegressionLabel or SimCCLabel'
+    )
+
+
+def heatmap_samples(
+    samples: list[PoseDataSample],
+    key: str = 'OCDHead',
+    size: Optional[tuple[int, int]] = None,
+) -> list[PoseDataSample]:
+    """Samples as a stock heatmap head reads them: its heatmaps, and the weights of these.
+
+    Args:
+        samples: From a pipeline with :class:`CrossRepresentationLabel`.
+        key: Who needs them, for messages.
+        size: Width and height of the heatmaps that the head makes. None: they are not compared.
+
+    Raises:
+        ValueError: The pipeline's codec makes no heatmaps, or some of another size.
+    """
+    found = []
+    for sample in samples:
+        labels = sample.gt_instance_labels
+        if HEATMAPS not in labels:
+            raise ValueError(
+                f'train_dataloader.dataset.pipeline: {key} needs GenerateTarget with '
+                "encoder=dict(type='CrossRepresentationLabel', deploy=..., heatmap=...)"
+            )
+        made = tuple(labels[HEATMAPS].shape[:1:-1])
+        if size is not None and made != tuple(size):
+            raise ValueError(
+                f'train_dataloader.dataset.pipeline: GenerateTarget.encoder.heatmap makes maps of '
+                f'{made}, head.heatmap.decoder is for {tuple(size)}: give both the same codec'
+            )
+        one = PoseDataSample(gt_fields=PixelData(heatmaps=labels[HEATMAPS][0]))
+        one.gt_instance_labels = InstanceData(keypoint_weights=labels[WEIGHTS])
+        found.append(one)
+    return found

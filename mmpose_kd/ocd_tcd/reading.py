@@ -1,0 +1,169 @@
+"""What heatmaps say in other representations: coordinates, and distributions along each axis."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from mmpose.codecs import MSRAHeatmap, UDPHeatmap
+from mmpose.codecs.base import BaseKeypointCodec
+from torch import Tensor
+
+from ..core.loss import wide
+
+
+def pixel_size(codec: BaseKeypointCodec, key: str = 'heatmap_codec') -> tuple[float, float]:
+    """How far apart two neighbouring heatmap pixels are, as a share of the input's size.
+
+    In both of MMPose's grids pixel 0 lies at input pixel 0, so that ``i`` times this number is
+    the normalised coordinate of pixel i, in the unit of ``RegressionLabel`` (x / w):
+
+    - ``MSRAHeatmap``: pixel i lies at input pixel i w / W, so 1 / W;
+    - ``UDPHeatmap``: pixel i lies at input pixel i (w - 1) / (W - 1), so (w - 1) / (w (W - 1)).
+
+    This follows the codecs' ``encode``, which is what both targets are made with.
+
+    Args:
+        codec: The heatmaps' codec, with ``input_size`` (w, h) and ``heatmap_size`` (W, H).
+        key: Name of the config key, for messages.
+
+    Returns:
+        The numbers along x and y.
+
+    Raises:
+        ValueError: The codec does not make one Gaussian for each keypoint.
+    """
+    known = isinstance(codec, (MSRAHeatmap, UDPHeatmap))
+    if not known or getattr(codec, 'heatmap_type', 'gaussian') != 'gaussian':
+        kind = f'{type(codec).__name__}{" (combined)" if known else ""}'
+        raise ValueError(
+            f'{key} is a {kind}: give MSRAHeatmap, or UDPHeatmap with '
+            "heatmap_type='gaussian', which make one Gaussian for each keypoint"
+        )
+    sizes = zip(codec.input_size, codec.heatmap_size)
+    if isinstance(codec, MSRAHeatmap):
+        return tuple(1 / n for _, n in sizes)
+    return tuple((size - 1) / (size * (n - 1)) for size, n in sizes)
+
+
+@torch.no_grad()
+def decode_heatmaps(heatmaps: Tensor, window: int = 7, power: int = 4) -> tuple[Tensor, Tensor]:
+    """Sub-pixel places and heights of the peaks; constants, read without any loop.
+
+    The place is the centre of mass of ``(value / peak) ** power`` in a window around the arg-max,
+    values below 0 counted as 0. The power makes a Gaussian narrower, so that a small window
+    holds all of it, and silences the background. At a border the window shrinks to what
+    lies on both sides of the arg-max: half a bump would draw the place inwards. There the place
+    is that of the arg-max's pixel, at most half a pixel off.
+
+    A Gaussian of sigma 1 to 3 is found to 0.1 pixel, if it is 2 pixels from the border.
+
+    Args:
+        heatmaps: (B, K, H, W), any range and precision.
+        window: Width and height of the window in pixels, odd.
+        power: See above.
+
+    Returns:
+        Coordinates x, y (B, K, 2) in heatmap pixels, and peaks (B, K), in float32 at least. A
+        map with no value above 0 gives its arg-max.
+    """
+    maps = wide(heatmaps)
+    height, width = maps.shape[2:]
+    flat = maps.flatten(2)
+    peaks, index = flat.max(-1)
+    x, y = (index % width)[..., None], (index // width)[..., None]  # (B, K, 1)
+
+    steps = torch.arange(window, device=maps.device) - window // 2
+    dx, dy = steps.repeat(window), steps.repeat_interleave(window)  # (window^2,)
+    inside = (x + dx.abs() < width) & (x - dx.abs() >= 0)
+    inside &= (y + dy.abs() < height) & (y - dy.abs() >= 0)
+    places = (y + dy).clamp(0, height - 1) * width + (x + dx).clamp(0, width - 1)
+    values = flat.gather(-1, places).clamp(min=0) / peaks.clamp(min=1e-12)[..., None]
+    mass = values.pow(power) * inside  # (B, K, window^2)
+
+    total = mass.sum(-1, keepdim=True).clamp(min=1e-12)
+    offset = torch.cat([(mass * d).sum(-1, keepdim=True) for d in (dx, dy)], -1) / total
+    return torch.cat([x, y], -1) + offset, peaks
+
+
+def render_gaussians(coords: Tensor, size: tuple[int, int], sigma: float) -> Tensor:
+    """Gaussians of height 1, differentiable in their places.
+
+    Args:
+        coords: x, y (B, K, 2) in heatmap pixels.
+        size: Width and height W, H of the heatmaps.
+        sigma: In heatmap pixels.
+
+    Returns:
+        Heatmaps (B, K, H, W).
+    """
+    columns, rows = (
+        torch.exp(-((torch.arange(n, device=coords.device) - c[..., None]) ** 2) / (2 * sigma**2))
+        for n, c in zip(size, coords.unbind(-1))
+    )
+    return rows[..., :, None] * columns[..., None, :]
+
+
+def interpolation(length: int, bins: int, pixel: float) -> Tensor:
+    """Weights (bins, length) that read a row of pixels at every bin, by cubic interpolation.
+
+    Catmull-Rom splines; beyond the last pixel its value is held.
+
+    Args:
+        length: Number of pixels.
+        bins: Number of bins.
+        pixel: Distance of two pixels in bins; pixel 0 lies at bin 0.
+    """
+    place = (torch.arange(bins, dtype=torch.float64) / pixel).clamp(max=length - 1)
+    left = place.floor()
+    t = (place - left)[:, None]
+    weights = torch.cat(
+        [
+            -t / 2 + t**2 - t**3 / 2,
+            1 - 2.5 * t**2 + 1.5 * t**3,
+            t / 2 + 2 * t**2 - 1.5 * t**3,
+            (t**3 - t**2) / 2,
+        ],
+        -1,
+    )
+    index = (left.long()[:, None] + torch.arange(-1, 3)).clamp(0, length - 1)
+    return torch.zeros(bins, length, dtype=torch.float64).scatter_add_(1, index, weights).float()
+
+
+@torch.no_grad()
+def marginals(
+    heatmaps: Tensor, to_bins: tuple[Tensor, Tensor], power: tuple[float, float] = (1.0, 1.0)
+) -> tuple[Tensor, Tensor]:
+    """The heatmaps summed over rows and over columns, read at the bins of each axis; constants.
+
+    Args:
+        heatmaps: (B, K, H, W); values below 0 count as 0.
+        to_bins: Of x and y the weights (bins, W) and (bins, H) of :func:`interpolation`.
+        power: Of x and y what the marginals, divided by their peaks, are raised to. A Gaussian
+            becomes narrower by its square root.
+
+    Returns:
+        Of x and y the marginals (B, K, bins) with peak 1 (0 everywhere for an empty map), in
+        float32 at least.
+    """
+    maps = wide(heatmaps).clamp(min=0)
+    found = []
+    for axis, matrix, exponent in zip((2, 3), to_bins, power):
+        # mixed precision would make the product in half, where a low peak is 0
+        with torch.autocast(maps.device.type, enabled=False):
+            rows = (maps.sum(axis) @ matrix.to(maps.dtype).T).clamp(min=0)
+        rows = rows / rows.amax(-1, keepdim=True).clamp(min=1e-12)
+        found.append(rows if exponent == 1 else rows.pow(exponent))
+    return tuple(found)
+
+
+def matching_power(heatmap_sigma: float, pixel: float, simcc_sigma: float) -> float:
+    """Power that makes a Gaussian heatmap's marginal as wide as the SimCC label.
+
+    Args:
+        heatmap_sigma: In heatmap pixels.
+        pixel: Distance of two heatmap pixels in bins.
+        simcc_sigma: In bins.
+    """
+    power = (heatmap_sigma * pixel / simcc_sigma) ** 2
+    return power if math.isfinite(power) else 1.0

@@ -1,0 +1,354 @@
+"""Whether OCD and TCD fit a config, and the config that each makes of it.
+
+Weights and codecs are those of ``configs/ocd_*`` and ``configs/tcd_*``; what depends on the model
+(channels, sizes, adapters) is found by running its backbone on shapes without values.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Callable, Optional
+
+from mmpose.codecs import UDPHeatmap
+from mmpose.models.heads import HeatmapHead
+from mmpose.registry import EVALUATORS, KEYPOINT_CODECS, MODELS
+from torch import Tensor, nn
+
+from ..core.checks import built_by, refusal
+from ..core.head_output import num_keypoints
+from ..core.random_state import random_states_kept
+from ..core.recipe import (
+    Recipe,
+    backbone_features,
+    changed,
+    input_size_of,
+    register,
+    training_pipelines,
+    type_name,
+)
+from ..distiller.model_config import model_config
+from .entry import head_input_size, teaching_head
+from .representation import representation_of
+
+#: the heads that can be taught, and how a distiller's entry names their output
+OUTPUTS = dict(
+    RegressionHead='head',
+    RLEHead='head',
+    IntegralRegressionHead='head[0]',
+    DSNTHead='head[0]',
+    SimCCHead=('head[0]', 'head[1]'),
+    RTMCCHead=('head[0]', 'head[1]'),
+)
+
+# RLE's own loss pulls hundreds of times harder than others: see docs/ocd.md
+RLE_CROSS, RLE_WEIGHT = dict(type='CrossCoordinateLoss', beta=0.01), 300.0
+
+PIPELINE = 'train_dataloader.dataset.pipeline'
+
+
+@dataclass(frozen=True)
+class Student:
+    """What both methods need to know of the model of a config.
+
+    Attributes:
+        model: Its config.
+        size: Width and height of its input.
+        keypoints: K.
+        place: The submodule whose output is its feature, ``'backbone'`` or ``'neck'``.
+        features: That output for one picture, before any global pooling: maps (1, C, h, w),
+            the last of which heads read; on the meta device.
+    """
+
+    model: dict
+    size: tuple[int, int]
+    keypoints: int
+    place: str
+    features: tuple[Tensor, ...]
+
+    @classmethod
+    def of(cls, cfg: dict) -> Student:
+        """Of a whole config.
+
+        Raises:
+            ValueError: It has no model that coordinates or bins can be taught.
+        """
+        model = cfg.get('model')
+        if type_name(model) != 'TopdownPoseEstimator':
+            raise refusal('model.type', type_name(model), 'only TopdownPoseEstimator fits')
+        head, heads = model.get('head'), ', '.join(OUTPUTS)
+        if type_name(head) not in OUTPUTS:
+            give = f'only heads that predict coordinates or bins fit ({heads})'
+            raise refusal('model.head.type', type_name(head), give)
+        size = input_size_of(head.get('decoder'))
+        if size is None:
+            raise ValueError('model.head.decoder: there is no input_size in it')
+        steps = list(_steps(cfg, 'GenerateTarget'))
+        if not steps:
+            raise ValueError(f'{PIPELINE}: there is no GenerateTarget in it')
+        for step in steps:
+            if not isinstance(step.get('encoder'), dict):
+                give = 'only one codec fits'
+                raise refusal(f'{PIPELINE}: GenerateTarget.encoder', step.get('encoder'), give)
+        with _named('model.backbone'):
+            place, features = 'backbone', backbone_features(model, size)
+        seen = features  # by the head
+        if model.get('neck'):
+            neck = _without_values(model['neck'], 'model.neck')
+            seen = _outputs(neck, 'model.neck', features)
+            if not _is_pooled(model):
+                place, features = 'neck', seen
+        if features[-1].ndim != 4:
+            give = f'it gives {tuple(features[-1].shape)}, heads of heatmaps need (B, C, h, w)'
+            raise ValueError(f'model.{place}: {give}')
+        light = _without_values(head, 'model.head')
+        representation_of(light, 'model.head')
+        _outputs(light, 'model.head', seen)
+        return cls(model, size, num_keypoints(light), place, features)
+
+
+# ------------------------------------------------------------------------------------- OCD
+
+
+def with_ocd(cfg: dict) -> dict:
+    """The config in which a heatmap head teaches the head that is there.
+
+    Args:
+        cfg: A whole config of a stock model.
+
+    Raises:
+        ValueError: OCD does not fit it.
+    """
+    student = Student.of(cfg)
+    model = student.model
+    heatmap = _heatmap_head(student, _crops_by_udp(cfg))
+    pooled = _is_pooled(model)
+    deploy = dict(neck=model['neck'], head=model['head']) if pooled else dict(head=model['head'])
+    head = dict(type='OCDHead', deploy=deploy, heatmap=heatmap)
+    if type_name(model['head']) == 'RLEHead':
+        head.update(cross=RLE_CROSS, cross_weight=RLE_WEIGHT)
+    hooks, test_cfg = (), dict(model.get('test_cfg') or {})
+    if _validates_branches(cfg):
+        hooks, test_cfg['branch'] = (dict(type='BranchMetricsHook'),), 'all'
+    rest = {key: value for key, value in model.items() if not (pooled and key == 'neck')}
+    taught = model_config({**rest, 'head': head, 'test_cfg': test_cfg}, 'model')
+    made = changed(cfg, taught, hooks)
+    encoder = _add_heatmaps(made, heatmap['decoder'])
+    if type_name(made.get('codec')) == type_name(encoder['deploy']):
+        made['codec'] = copy.deepcopy(encoder)  # from which the steps of the pipeline came
+
+    _without_values(made['model']['head'], 'model.head')  # whether it can be built
+    return made
+
+
+def _heatmap_head(student: Student, udp: bool) -> dict:
+    """MMPose's decoder of heatmaps, with maps of a quarter of the input or a little more."""
+    _, channels, height, width = student.features[-1].shape
+    enlarge = 0
+    while 4 * width * 2**enlarge < student.size[0] or 4 * height * 2**enlarge < student.size[1]:
+        enlarge += 1
+    codec = dict(
+        type='UDPHeatmap' if udp else 'MSRAHeatmap',
+        input_size=student.size,
+        heatmap_size=(width * 2**enlarge, height * 2**enlarge),
+        sigma=max(max(student.size) / 128, 1.0),  # as in MMPose: 2 for 256 x 192, 3 for 384 x 288
+    )
+    if not udp:
+        codec['unbiased'] = True  # else Gaussians stand on whole pixels, and teach rounded places
+    return dict(
+        type='HeatmapHead',
+        in_channels=channels,
+        out_channels=student.keypoints,
+        deconv_out_channels=(256,) * enlarge or None,
+        deconv_kernel_sizes=(4,) * enlarge or None,
+        loss=dict(type='KeypointMSELoss', use_target_weight=True),
+        decoder=codec,
+    )
+
+
+def _validates_branches(cfg: dict) -> bool:
+    """Whether there is a validation, and :class:`BranchMetricsHook` can extend it."""
+    evaluators = [cfg.get(key) for key in ('val_evaluator', 'test_evaluator')]
+    special = [e for e in evaluators if isinstance(e, dict) and EVALUATORS.get(type_name(e))]
+    return bool(evaluators[0]) and not special
+
+
+# ------------------------------------------------------------------------------------- TCD
+
+
+def with_tcd(cfg: dict, teacher: dict) -> dict:
+    """The config in which the heatmaps of a teacher, and its frozen head, teach the model.
+
+    Args:
+        cfg: A whole config of a stock model.
+        teacher: Arguments of :class:`~mmpose_kd.distiller.Teacher`: ``dict(config=...,
+            checkpoint=...)``.
+
+    Raises:
+        ValueError: TCD does not fit it, or not this teacher.
+    """
+    student = Student.of(cfg)
+    if not isinstance(teacher, dict) or 'config' not in teacher:
+        raise refusal('teacher', teacher, 'give dict(config=..., checkpoint=...)')
+    teacher_model = model_config(teacher['config'], 'teacher.config')
+    head = teaching_head(_without_values(teacher_model, 'teacher.config'), 'teacher.config')
+    size, own_view = tuple(head.decoder.input_size), 'view' not in teacher
+    needs_view = own_view and size != student.size
+    if needs_view:
+        if size[0] * student.size[1] != size[1] * student.size[0]:
+            raise ValueError(
+                f'teacher.config: its input is {size[0]} x {size[1]}, that of the student '
+                f'{student.size[0]} x {student.size[1]}: give a teacher whose input has that shape'
+            )
+        teacher = {**teacher, 'view': 'teacher'}
+
+    name = type_name(student.model['head'])
+    feature = student.place + ('[-1]' if len(student.features) > 1 else '')
+    task = dict(type='ThroughTeacherHead', name='task', student=feature, balance=True, weight=1.0)
+    task.update(_adapter(student.features[-1], head))
+    cross = dict(name='cross', student=OUTPUTS[name], teacher='head', **_cross(name))
+    model = dict(
+        type='PoseDistiller', student=student.model, teachers=[teacher], distill=[task, cross]
+    )
+    hooks = (dict(type='TeacherMetricsHook'),) if cfg.get('val_dataloader') else ()
+    made = changed(cfg, model_config(model, 'model'), hooks)
+    _add_heatmaps(made, {**teacher_model['head']['decoder'], 'input_size': student.size})
+    if needs_view:
+        _add_views(made, size, isinstance(head.decoder, UDPHeatmap))
+    _without_values(made['model'], 'model')  # whether it can be built
+    return made
+
+
+def _cross(head: str) -> dict:
+    """Loss and weight across representations, for a head of this name."""
+    if head == 'RLEHead':
+        return dict(loss=RLE_CROSS, weight=RLE_WEIGHT)
+    if isinstance(OUTPUTS[head], tuple):
+        return dict(loss=dict(type='CrossSimCCLoss'), weight=0.1)
+    return dict(loss=dict(type='CrossCoordinateLoss'), weight=1.0)
+
+
+def _adapter(feature: Tensor, head: HeatmapHead) -> dict:
+    """What brings the student's feature to the teacher's head: see :class:`ThroughTeacherHead`."""
+    _, channels, height, width = feature.shape
+    wanted = head_input_size(head)
+    adapter = dict(type='Conv2d', in_channels=channels, out_channels=head.in_channels)
+    times = wanted[0] // height
+    if times > 1 and wanted == (times * height, times * width):
+        adapter.update(type='pixel_shuffle', scale_factor=times, upsample_kernel=1)
+        return dict(adapter=adapter)
+    adapter.update(kernel_size=1)
+    if wanted == (height, width):
+        return dict(adapter=adapter)
+    how = 'corners' if isinstance(head.decoder, UDPHeatmap) else 'origin'
+    return dict(adapter=adapter, resize=how)
+
+
+def _add_views(cfg: dict, size: tuple[int, int], udp: bool) -> None:
+    """A second crop for the teacher, in training and in validation."""
+    view = dict(type='TeacherView', name='teacher', input_size=size, use_udp=udp)
+    validation = {'train_dataloader': cfg.get('val_dataloader')}
+    for pipeline in [*training_pipelines(cfg), *training_pipelines(validation)]:
+        steps = [type_name(step) for step in pipeline]
+        for step in ('TopdownAffine', 'PackPoseInputs'):
+            if step not in steps:
+                raise ValueError(
+                    f'{PIPELINE}: there is no {step} in it to give the teacher a view'
+                )
+        pipeline[steps.index('PackPoseInputs')]['type'] = 'PackPoseViews'
+        pipeline.insert(steps.index('TopdownAffine'), copy.deepcopy(view))
+
+
+# ------------------------------------------------------------------------ what both need
+
+
+def _steps(cfg: dict, name: str) -> Iterator[dict]:
+    """The steps of one type in all pipelines of the training."""
+    for pipeline in training_pipelines(cfg):
+        yield from (step for step in pipeline if type_name(step) == name)
+
+
+def _add_heatmaps(cfg: dict, heatmap: dict) -> dict:
+    """Let every training pipeline make heatmaps beside its labels; the codec that does so."""
+    if type_name(heatmap) == 'MSRAHeatmap':
+        heatmap = {**heatmap, 'unbiased': True}
+    for step in _steps(cfg, 'GenerateTarget'):
+        codec = dict(
+            type='CrossRepresentationLabel', deploy=step['encoder'], heatmap=copy.deepcopy(heatmap)
+        )
+        if step.get('use_dataset_keypoint_weights'):
+            codec['use_dataset_keypoint_weights'] = True
+        built_by(KEYPOINT_CODECS, codec, f'{PIPELINE}: GenerateTarget.encoder')
+        step['encoder'] = codec
+    return codec
+
+
+def _is_pooled(model: dict) -> bool:
+    return type_name(model.get('neck')) == 'GlobalAveragePooling'
+
+
+def _crops_by_udp(cfg: dict) -> bool:
+    return any(step.get('use_udp') for step in _steps(cfg, 'TopdownAffine'))
+
+
+def _without_values(config: dict, key: str) -> nn.Module:
+    """A model, or a part, that has shapes but no values; random numbers stay as they were."""
+    with random_states_kept():
+        return built_by(MODELS, config, key).to('meta').eval().requires_grad_(False)
+
+
+def _outputs(part: nn.Module, key: str, features: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """What a neck or head makes of features.
+
+    Raises:
+        ValueError: It does not fit them.
+    """
+    with _named(key):
+        output = part(features)
+    return (output,) if isinstance(output, Tensor) else tuple(output)
+
+
+@contextmanager
+def _named(key: str) -> Iterator[None]:
+    """Whatever is raised names a config key: a part may be wrong in any way."""
+    try:
+        yield
+    except Exception as error:
+        raise ValueError(f'{key}: it cannot be run: {type(error).__name__}: {error}') from error
+
+
+def _misfit(make: Callable[[dict], object]) -> Callable[[dict], Optional[str]]:
+    """What is wrong with a config, if something is: what is raised when one is made of it."""
+
+    def misfit(cfg: dict) -> Optional[str]:
+        try:
+            make(cfg)
+        except ValueError as error:
+            return ' '.join(str(error).split())
+        except Exception as error:  # a config may be wrong in any way
+            return ' '.join(f'model: {type(error).__name__}: {error}'.split())
+        return None
+
+    return misfit
+
+
+OCD = register(
+    Recipe(
+        name='ocd',
+        title='a heatmap head on the same feature teaches a head of coordinates or bins',
+        needs_teacher=False,
+        misfit=_misfit(with_ocd),
+        distilled=with_ocd,
+    )
+)
+TCD = register(
+    Recipe(
+        name='tcd',
+        title='a heatmap teacher teaches a model of coordinates or bins',
+        needs_teacher=True,
+        misfit=_misfit(Student.of),
+        distilled=with_tcd,
+    )
+)

@@ -1,0 +1,145 @@
+"""OKDHP on a config of one's own."""
+
+from __future__ import annotations
+
+import copy
+from typing import Optional
+
+import torch
+from mmengine.registry import DefaultScope
+from mmpose.models import TopdownPoseEstimator
+from mmpose.models.backbones import HourglassNet, HRNet, LiteHRNet
+from mmpose.models.heads import CPMHead, HeatmapHead
+from mmpose.registry import MODELS
+from torch import nn
+
+from ..core.checks import built_by, refusal
+from ..core.recipe import Recipe, changed, register, type_name
+from .splits import backbone_steps, unsplittable
+
+
+def misfit(cfg: dict) -> Optional[str]:
+    """Why OKDHP does not fit a config: the model is built as it would be trained, without weights.
+
+    Args:
+        cfg: A whole config.
+    """
+    model = _dict(cfg.get('model'))
+    head, backbone = _dict(model.get('head')), _dict(model.get('backbone'))
+    for key, part, kinds in (
+        ('model.type', model, (TopdownPoseEstimator,)),
+        ('model.head.type', head, (HeatmapHead, CPMHead)),
+        ('model.backbone.type', backbone, (nn.Module,)),
+    ):
+        found = _class(part)
+        if found is None:
+            return f'{key}={part.get("type")!r}: no such class is registered'
+        if not issubclass(found, kinds):
+            wanted = ' or '.join(kind.__name__ for kind in kinds)
+            return f'{key}={type_name(part)!r}: OKDHP needs {wanted}, or a subclass'
+    why = unsplittable(_class(backbone))
+    if why is None:
+        try:
+            with DefaultScope.overwrite_default_scope('mmpose'), torch.device('meta'):
+                MODELS.build(distilled(cfg)['model'])
+        except Exception as error:  # whatever is wrong in a config
+            # the user's own head is OKDHPHead's setting `head`
+            why = ' '.join(str(error).split()).replace('head.head', 'head')
+    if why is None:
+        return None
+    return f'model.{why}' if why.startswith(('head.', 'backbone.')) else f'model: {why}'
+
+
+def distilled(cfg: dict) -> dict:
+    """The config with three branches in the place of backbone, neck and head.
+
+    The backbone is split where the shipped configs split one of its kind, see
+    :func:`default_split`. Weights of a whole model that the training would start from
+    (``load_from``, ``model.init_cfg``) are those of the backbone only: heads that start alike
+    would stay alike.
+
+    Args:
+        cfg: A whole config with a stock top-down heatmap model.
+
+    Raises:
+        ValueError, TypeError: Its backbone cannot be built or split.
+    """
+    cfg = changed(cfg, hooks=(dict(type='BranchMetricsHook'),))
+    model = cfg['model']
+    backbone, head, neck = model['backbone'], model['head'], model.pop('neck', None)
+    checkpoint = _dict(model.get('init_cfg')).get('checkpoint')
+    if checkpoint is not None:
+        del model['init_cfg']
+    if cfg.get('load_from'):  # is read after init_weights
+        checkpoint = cfg.pop('load_from')
+    if checkpoint is not None:
+        start = dict(type='Pretrained', prefix='backbone.', checkpoint=checkpoint)
+        backbone = {**backbone, 'init_cfg': start}
+    cut = dict(backbone=backbone, split=default_split(_on_meta(backbone)))
+    model['backbone'] = dict(type='SharedTrunk', **copy.deepcopy(cut))
+    model['head'] = dict(type='OKDHPHead', **cut, head=head)
+    if neck is not None:  # comes after the split, so it belongs to the branches
+        model['head']['neck'] = neck
+    if not any(_special(cfg.get(key)) for key in ('val_evaluator', 'test_evaluator')):
+        model['test_cfg'] = {**(model.get('test_cfg') or {}), 'branch': 'all'}
+    return cfg
+
+
+def default_split(backbone: nn.Module) -> str:
+    """The last shared step of a backbone in the shipped configs.
+
+    Half of the stacks of an hourglass, as in the paper; all but the last stage where several
+    resolutions run side by side (HRNet; not in the paper); else the whole backbone, as in the
+    paper.
+
+    Raises:
+        TypeError: Backbones of this type cannot be split.
+    """
+    names = [step.name for step in backbone_steps(backbone)]
+    if isinstance(backbone, HourglassNet):
+        return names[backbone.num_stacks // 2]
+    if isinstance(backbone, (HRNet, LiteHRNet)):
+        stages = [i for i, name in enumerate(names) if name.startswith('stage')]
+        return names[stages[-1] - 1]
+    return 'end'
+
+
+def _on_meta(backbone: dict) -> nn.Module:
+    """A backbone without weights."""
+    try:
+        with torch.device('meta'):
+            return built_by(MODELS, backbone, 'backbone')
+    except RuntimeError as error:
+        why = f'it cannot be built without weights, as OKDHPHead has to: {error}'
+        raise refusal('backbone.type', type_name(backbone), why) from error
+
+
+def _dict(cfg) -> dict:
+    """A part of a config, of which nothing is known."""
+    return cfg if isinstance(cfg, dict) else {}
+
+
+def _class(cfg: dict) -> Optional[type]:
+    """The class that a config names, None if it is not known."""
+    kind, name = cfg.get('type'), type_name(cfg)
+    return kind if isinstance(kind, type) else (MODELS.get(name) if name else None)
+
+
+def _special(evaluator) -> bool:
+    """Whether :class:`BranchMetricsHook` cannot extend it."""
+    return (
+        isinstance(evaluator, dict)
+        and 'metrics' in evaluator
+        and (type_name(evaluator) not in ('', 'Evaluator'))
+    )
+
+
+RECIPE = register(
+    Recipe(
+        'okdhp',
+        'branches of one network teach each other through their ensemble',
+        False,
+        misfit,
+        distilled,
+    )
+)

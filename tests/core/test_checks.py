@@ -1,0 +1,86 @@
+"""Every wrong setting is refused with its key, what was found and what to give."""
+
+import math
+
+import pytest
+
+from mmpose_kd.core import checks
+
+NO_NUMBERS = [True, False, '1', None, [1], math.inf, -math.inf, math.nan]
+
+
+@pytest.mark.parametrize('value', [*NO_NUMBERS, -1, 2.5])
+def test_a_number_outside_its_range_is_refused(value):
+    with pytest.raises(ValueError) as error:
+        checks.checked_number(value, 'head.beta', least=0, most=2)
+    assert str(error.value) == f'head.beta={value!r}: give a number, 0 or more, at most 2'
+
+
+def test_bounds_are_reached_or_not_as_they_are_named():
+    assert checks.checked_number(0, 'k', least=0) == 0
+    assert checks.checked_number(2, 'k', most=2) == 2
+    assert checks.checked_number(None, 'k', optional=True) is None
+    for bound in (dict(above=2), dict(below=2)):
+        with pytest.raises(ValueError, match=r'k=2: give a number (above|below) 2'):
+            checks.checked_number(2, 'k', **bound)
+
+
+@pytest.mark.parametrize('value', [*NO_NUMBERS, 2.0, 0])
+def test_a_whole_number_is_no_float_and_no_truth_value(value):
+    with pytest.raises(ValueError, match=r'give a whole number of epochs, 1 or more'):
+        checks.checked_whole(value, 'k', least=1, of='epochs')
+    assert checks.checked_whole(1, 'k', least=1) == 1
+
+
+@pytest.mark.parametrize('value', ['no', 'True', 0, 1, None, []])
+def test_only_true_and_false_are_truth_values(value):
+    with pytest.raises(ValueError, match=r'k=.*: give True or False'):
+        checks.checked_bool(value, 'k')
+    assert checks.checked_bool(False, 'k') is False
+
+
+@pytest.mark.parametrize('value', ['c', None, ['a'], {}, 1])
+def test_a_choice_lists_what_there_is(value):
+    with pytest.raises(ValueError, match=r"k=.*: choose one of 'a', 'b'"):
+        checks.checked_choice(value, 'k', ('a', 'b'))
+    assert checks.checked_choice('a', 'k', ('a', 'b')) == 'a'
+    assert checks.checked_choice(None, 'k', ('a',), optional=True) is None
+
+
+@pytest.mark.parametrize('value', ['', ' ', 3, ['a'], None])
+def test_a_name_is_a_text_with_something_in_it(value):
+    with pytest.raises(ValueError, match=r'k=.*: give a name'):
+        checks.checked_name(value, 'k')
+
+
+@pytest.mark.parametrize('value', ['12', 3, None, [1], [1, 0, 2], [1, 'a'], [1, True], [1, 2, 3]])
+def test_lists_of_numbers_and_sizes_are_looked_at_entry_by_entry(value):
+    with pytest.raises(ValueError, match=r'k=.*: give a list of 2 numbers above 0'):
+        checks.checked_numbers(value, 'k', count=2, above=0)
+    with pytest.raises(ValueError, match=r'k=.*: give \(width, height\)'):
+        checks.checked_size(value, 'k')
+    assert checks.checked_numbers([1, 2.5], 'k', count=2, above=0) == (1, 2.5)
+    assert checks.checked_size([3, 4], 'k') == (3, 4)
+
+
+@pytest.mark.parametrize('value', [None, 'ab', dict(a=1), [1], [{}, None]])
+def test_a_list_of_dicts_is_nothing_else(value):
+    with pytest.raises(ValueError, match=r'k=.*: give a list of dicts'):
+        checks.checked_dicts(value, 'k')
+
+
+@pytest.mark.parametrize('settings', [None, 'x', dict(unknown=1), dict()])
+def test_settings_that_do_not_build_name_their_key(settings):
+    def kind(first, key):
+        return first, key
+
+    with pytest.raises(ValueError, match=r'head.thing'):
+        checks.built(kind, settings, 'head.thing')
+    assert checks.built(kind, dict(first=1), 'head.thing') == (1, 'head.thing')
+
+
+def test_keypoint_counts_that_are_not_known_fit():
+    for pair in ((5, 5), (None, 5), (5, None)):
+        checks.check_keypoint_count(*pair, 'teacher has', 'the student', 'give keypoints')
+    with pytest.raises(ValueError, match=r'teacher has 5 keypoints, the student has 4: give key'):
+        checks.check_keypoint_count(5, 4, 'teacher has', 'the student', 'give keypoints')

@@ -1,0 +1,57 @@
+"""One training: resumed exactly, and exported as a stock model."""
+
+import json
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.hooks import Hook
+
+from mmpose_kd.gain import one_run, start
+from mmpose_kd.gain.plan import Run
+from mmpose_kd.records import learning_curve
+
+from ..helpers.gain import folders
+
+
+class Stop(Hook):
+    """Ends a run as a crash would, at the start of its second epoch."""
+
+    def before_train_epoch(self, runner):
+        if runner.epoch == 1:
+            raise KeyboardInterrupt
+
+
+def test_a_resumed_run_ends_with_the_same_weights_to_the_last_bit(pair, tmp_path):
+    run = Run('okdhp', None, 3, 0)
+    whole, parts = (folders(pair, tmp_path / name).prepare(run) for name in ('whole', 'parts'))
+    one_run.train(whole)
+    runner = one_run.build_runner(parts)
+    runner.register_hook(Stop())
+    with pytest.raises(KeyboardInterrupt):
+        runner.train()
+    # as if it had been stopped while it wrote a checkpoint
+    (parts / 'work/epoch_2.pth').write_bytes((parts / 'work/epoch_1.pth').read_bytes()[:5000])
+    assert one_run.newest_checkpoint(parts / 'work').name == 'epoch_1.pth'
+    last = one_run.train(parts)
+    states = [
+        torch.load(path, weights_only=True)['state_dict']
+        for path in (whole / 'work/epoch_3.pth', last)
+    ]
+    assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
+    for folder in (whole, parts):
+        assert len(json.loads((folder / 'progress.json').read_text())['seconds']) == 3
+        assert list(learning_curve(folder / 'work')) == [1, 2, 3]
+
+
+def test_a_method_that_is_a_hook_is_exported_as_the_plain_model(pair, tmp_path):
+    cfg = Config.fromfile(pair[0])
+    cfg.custom_hooks = [dict(type='DSKDHook')]
+    cfg.dump(tmp_path / 'config.py')
+    state = start.initial_weights(cfg.model, Config.fromfile(pair[0]).model, seed=0)
+    torch.save({'state_dict': state}, tmp_path / 'epoch_1.pth')
+    student = one_run.write_student(tmp_path, tmp_path / 'epoch_1.pth')
+    weights = torch.load(student / 'student.pth', weights_only=True)['state_dict']
+    assert all(torch.equal(weights[key], state[key]) for key in state)
+    text = (student / 'student.py').read_text()
+    assert 'DSKDHook' not in text and 'mmpose_kd' not in text

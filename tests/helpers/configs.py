@@ -1,0 +1,169 @@
+"""The shipped configs, by method, and what tests read from them."""
+
+import ast
+import functools
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.dataset import Compose
+from mmengine.registry import init_default_scope
+from mmpose.registry import MODELS, TRANSFORMS
+
+from mmpose_kd.distiller.model_config import model_config
+from mmpose_kd.export import _input_size
+
+from . import ROOT
+
+CONFIGS = ROOT / 'configs'
+#: what configs of ours inherit, which nobody trains
+BASES = sorted((CONFIGS / '_base_').glob('*.py'))
+ALL = [path for path in sorted(CONFIGS.rglob('*.py')) if path not in BASES]
+# what the demo inherits is among them
+SHIPPED = [path for path in ALL if path.parent == CONFIGS]
+OKDHP = [path for path in SHIPPED if path.stem.startswith('okdhp_')]
+OCD = [path for path in SHIPPED if path.stem.startswith('ocd_')]
+DSKD = [path for path in SHIPPED if path.stem.startswith('dskd_')]
+DISTILLERS = [path for path in SHIPPED if path not in OKDHP + OCD + DSKD]
+HHD = [path for path in DISTILLERS if path.stem.startswith('hhd_')]
+TCD = [path for path in DISTILLERS if path.stem.startswith('tcd_')]
+MPII = [path for path in OKDHP if path.stem.endswith('_mpii')]
+HOURGLASSES = [path for path in SHIPPED if 'hourglass' in path.stem]
+
+# OCD's and TCD's students that are on purpose another model than the inherited config's, and what
+# of them is other.
+RTMPOSE_S = {
+    'backbone.deepen_factor', 'backbone.widen_factor', 'backbone.init_cfg.checkpoint',
+    'head.in_channels',
+}  # fmt: skip
+OTHER_STUDENT = {
+    'ocd_rtmpose-s_coco-wholebody': RTMPOSE_S,
+    'tcd_rtmpose-s_coco-wholebody': RTMPOSE_S,
+    'ocd_small_head_simcc_coco': {'head.deconv_out_channels'},
+}  # fmt: skip
+
+
+def each(paths):
+    """Runs a test once for each config, as its argument ``path``."""
+    return pytest.mark.parametrize('path', paths, ids=lambda p: p.stem)
+
+
+def on_meta(path):
+    """The config and its model at full size, built without weights; made once for all tests."""
+    init_default_scope('mmpose')  # of the test that asks
+    return _on_meta(path)
+
+
+@functools.cache
+def _on_meta(path):
+    cfg = Config.fromfile(path)
+    with torch.device('meta'):
+        return cfg, MODELS.build(cfg.model)
+
+
+def load(path):
+    """The config without pretrained weights, so that its model can be built offline."""
+    cfg = Config.fromfile(path)
+    init_default_scope('mmpose')
+    offline(cfg.model)
+    return cfg
+
+
+def offline(node):
+    """Without pretrained weights: tests fetch nothing. Teachers' configs stand in full."""
+    if isinstance(node, dict):
+        for i, teacher in enumerate(node.get('teachers') or []):
+            teacher.update(config=model_config(teacher['config'], f'{i}'), checkpoint=None)
+        if (node.get('init_cfg') or {}) and 'checkpoint' in str(node['init_cfg']):
+            node['init_cfg'] = None
+        for value in node.values():
+            offline(value)
+    return node
+
+
+def shrunk(cfg):
+    """The config with fewer layers of each kind and a smaller picture.
+
+    Split, branches, neck, heads, losses, schedule and pipelines stay what they are.
+    """
+    size = _input_size(cfg)
+    smaller = tuple(64 if length == min(size) else 128 for length in size)
+
+    def small(node, key=None):
+        if isinstance(node, dict):
+            return {k: small(v, k) for k, v in node.items()}
+        if key in ('input_size', 'heatmap_size', 'in_featuremap_size'):
+            return tuple(n * new // old for n, new, old in zip(node, smaller, size))
+        if key in ('num_modules', 'num_blocks', 'stage_blocks'):
+            return 1 if isinstance(node, int) else (1,) * len(node)
+        if key == 'stage_channels':  # the first is the width between stacks, the head's too
+            return (node[0],) + (16,) * (len(node) - 1)
+        if isinstance(node, (list, tuple)):
+            return type(node)(small(v) for v in node)
+        return node
+
+    return Config(small(cfg.to_dict()))
+
+
+def inherited(path):
+    """The names in a config's ``_base_``."""
+    for line in ast.parse(path.read_text()).body:
+        if isinstance(line, ast.Assign) and getattr(line.targets[0], 'id', '') == '_base_':
+            return ast.literal_eval(line.value)
+    return []
+
+
+def upstream(path, folder):
+    """The config of MMPose's own that a shipped config inherits, maybe by way of ours.
+
+    It stands first in ``_base_``; what our configs share follows.
+    """
+    name = inherited(path)[0]
+    return of_mmpose(name, folder) if '::' in name else upstream(path.parent / name, folder)
+
+
+def of_mmpose(name, folder):
+    """A config of MMPose's own, inherited by an empty one in ``folder``."""
+    (folder / 'stock.py').write_text(f"_base_ = ['{name}']\n")
+    return Config.fromfile(folder / 'stock.py')
+
+
+def flat(node, prefix=''):
+    """The leaves of nested dicts by their dotted keys."""
+    if not isinstance(node, dict):
+        return {prefix[:-1]: node}
+    return {k: v for key, value in node.items() for k, v in flat(value, f'{prefix}{key}.').items()}
+
+
+def unscoped(node):
+    """Without the marks that MMEngine leaves where a config was inherited."""
+    if isinstance(node, dict):
+        return {key: unscoped(value) for key, value in node.items() if key != '_scope_'}
+    return type(node)(map(unscoped, node)) if isinstance(node, (list, tuple)) else node
+
+
+def stock_part(cfg):
+    """The stock model that is trained, or one like its branches."""
+    model = cfg.model.get('student', cfg.model)
+    head = model['head'].get('deploy', model['head'])
+    return {**model, 'head': head.get('head', head)}
+
+
+def packed(cfg, batch=2):
+    """Data samples as the config's own last two steps make them."""
+    steps = Compose([TRANSFORMS.build(s) for s in cfg.train_dataloader.dataset.pipeline[-2:]])
+    head = stock_part(cfg)['head']
+    k = head['num_joints' if 'num_joints' in head else 'out_channels']
+    width, height = _input_size(cfg)
+    samples = []
+    for _ in range(batch):
+        results = dict(
+            img=np.zeros((height, width, 3), dtype=np.uint8),
+            input_size=(width, height),
+            transformed_keypoints=np.random.rand(1, k, 2).astype(np.float32) * (width, height),
+            keypoints_visible=np.ones((1, k), dtype=np.float32),
+            dataset_keypoint_weights=np.ones(k, dtype=np.float32),
+        )
+        samples.append(steps(results)['data_samples'])
+    return samples

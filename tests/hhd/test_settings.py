@@ -1,0 +1,126 @@
+"""What HHDLoss takes from the student's head, and settings that are refused."""
+
+import pytest
+import torch
+from mmpose.models.heads import IntegralRegressionHead
+from torch import nn
+
+from mmpose_kd.hhd.integral_head import UnbiasedIntegralHead
+from mmpose_kd.hhd.loss import HHDLoss
+
+from ..helpers.hhd import random_maps
+
+
+def integral_head(cls, **settings):
+    shape = dict(in_channels=3, in_featuremap_size=(12, 16), num_joints=3)
+    return cls(deconv_out_channels=None, deconv_kernel_sizes=None, **shape, **settings)
+
+
+def test_bind_takes_the_head_s_beta():
+    maps = random_maps(0), random_maps(1)
+    loss = HHDLoss()
+    loss.bind(integral_head(IntegralRegressionHead, beta=4.0))
+    assert float(loss(*maps)) == float(HHDLoss(beta=4.0)(*maps))
+
+
+def test_bind_leaves_a_given_beta():
+    loss = HHDLoss(beta=2.0)
+    loss.bind(integral_head(IntegralRegressionHead, beta=4.0))
+    assert loss.beta == 2
+
+
+def test_bind_to_an_unbiased_head_keeps_the_teacher_s_position():
+    maps = random_maps(0), random_maps(1)
+    loss = HHDLoss()
+    loss.bind(integral_head(UnbiasedIntegralHead, beta=4.0))
+    assert float(loss(*maps)) == float(HHDLoss(beta=4.0, align='none')(*maps))
+
+
+def test_bind_to_a_head_without_beta_names_the_key():
+    with pytest.raises(ValueError, match=r'HHDLoss.beta=None: Linear has no beta'):
+        HHDLoss().bind(nn.Linear(1, 1))
+
+
+@pytest.mark.parametrize('beta', [0, -1.0, float('nan'), 'ten', True])
+def test_bind_to_a_head_whose_beta_is_none_names_the_key(beta):
+    head = integral_head(IntegralRegressionHead)
+    head.beta = beta
+    with pytest.raises(ValueError, match=f'IntegralRegressionHead.beta={beta!r}: .*above 0'):
+        HHDLoss().bind(head)
+
+
+def test_bind_to_an_unbiased_head_refuses_full_alignment():
+    with pytest.raises(ValueError, match=r"HHDLoss.align='full': UnbiasedIntegralHead holds its"):
+        HHDLoss(align='full').bind(integral_head(UnbiasedIntegralHead))
+
+
+def test_bind_has_the_signature_of_every_loss():
+    loss = HHDLoss()
+    loss.bind(integral_head(IntegralRegressionHead, beta=4.0), None, 'teachers[0].config')
+    assert loss.beta == 4
+
+
+def test_released_mode_needs_neither_beta_nor_head():
+    loss = HHDLoss('released')
+    maps = random_maps(0), random_maps(1)
+    before = float(loss(*maps))
+    loss.bind(nn.Linear(1, 1))
+    assert float(loss(*maps)) == before
+
+
+@pytest.mark.parametrize(
+    ('settings', 'message'),
+    [
+        (dict(mode='paper'), "mode='paper'.*aligned"),
+        (dict(mode=None), 'mode=None.*aligned'),
+        (dict(beta=0), 'beta=0:'),
+        (dict(beta=float('inf')), 'beta=inf'),
+        (dict(crop_size=8), 'crop_size=8:.*height'),
+        (dict(crop_size=(8, 0)), r'crop_size=\(8, 0\)'),
+        (dict(crop_size=(8.0, 8)), r'crop_size=\(8.0, 8\)'),
+        (dict(mode='released', crop_size=(8, 7)), r'crop_size=\(8, 7\).*even'),
+        (dict(norm_student='max'), "norm_student='max'.*softmax"),
+        (dict(norm_teacher='max'), "norm_teacher='max'.*softmax"),
+        (dict(window='round'), "window='round'.*bilinear"),
+        (dict(padding='wrap'), "padding='wrap'.*reflect"),
+        (dict(align='half'), "align='half'.*full"),
+        (dict(mode='released', window='integer'), "window='integer'.*leave it out"),
+        (dict(mode='released', padding='zero'), "padding='zero'.*leave it out"),
+        (dict(mode='released', align='none'), "align='none'.*leave it out"),
+        (dict(loss_weight=-1), 'loss_weight=-1'),
+        (dict(loss_weight=float('nan')), 'loss_weight=nan'),
+        *((dict(loss_weight=v), 'loss_weight=') for v in ('1', None, True, float('inf'), [1])),
+        *((dict(mode=v), 'mode=') for v in (1, True, ['aligned'])),
+        *((dict(beta=v), 'beta=') for v in ('1', True, float('nan'), -1, [1])),
+        *((dict(crop_size=v), 'crop_size=') for v in (None, '88', (8,), (True, 8), (8, 8, 8))),
+        *((dict(norm_student=v), 'norm_student=') for v in (2, True, ['l2'])),
+        *((dict(norm_teacher=v), 'norm_teacher=') for v in (2, True, ['l2'])),
+        *((dict(window=v), 'window=') for v in (0, False, [])),
+        *((dict(padding=v), 'padding=') for v in (0, False, ['zero'])),
+        *((dict(align=v), 'align=') for v in (0, False, True)),
+        *((dict(use_target_weight=v), 'use_target_weight=') for v in ('no', None, 1, [])),
+        *((dict(teacher_confidence=v), 'teacher_confidence=') for v in ('no', None, 0, [])),
+    ],
+)
+def test_bad_settings_name_the_key(settings, message):
+    with pytest.raises(ValueError, match=f'HHDLoss.{message}'):
+        HHDLoss(**settings)
+
+
+MAPS = (2, 3, 16, 12)
+
+
+@pytest.mark.parametrize(
+    ('settings', 'shapes', 'message'),
+    [
+        (dict(), [MAPS, MAPS], r'HHDLoss.beta=None.*bind\(head\)'),
+        (dict(beta=1.0, crop_size=(20, 8)), [MAPS, MAPS], r'crop_size=\(20, 8\).*\(16, 12\)'),
+        (dict(mode='released', crop_size=(8, 14)), [MAPS, MAPS], r'HHDLoss.crop_size=\(8, 14\)'),
+        (dict(beta=1.0), [MAPS, (2, 3, 32, 24)], r'\(2, 3, 16, 12\) and \(2, 3, 32'),
+        (dict(beta=1.0), [MAPS[1:]] * 2, r'\(B, K, H, W\)'),
+        (dict(beta=1.0), [MAPS, MAPS, (2, 3, 1)], r'target_weight \(2, 3, 1\)'),
+    ],
+)
+def test_bad_inputs_say_what_was_found(settings, shapes, message):
+    with pytest.raises(ValueError, match=message):
+        HHDLoss(**settings)(*[torch.ones(shape) for shape in shapes])

@@ -1,0 +1,399 @@
+"""The recipes of OCD and TCD: what they fit, and that what they make of a config trains."""
+
+import copy
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmpose.models.heads import RegressionHead
+from mmpose.models.pose_estimators import TopdownPoseEstimator
+from mmpose.registry import MODELS
+
+from mmpose_kd.core.recipe import RECIPES, training_pipelines, type_name
+from mmpose_kd.export import export_student
+
+from ..helpers.configs import CONFIGS, of_mmpose, on_meta, packed, shrunk, unscoped, upstream
+from ..helpers.models import HRNET, build, plain_config, total
+from ..helpers.ocd import HEADS, SMOOTH_L1, codec_of, plain_of, train
+from ..helpers.runs import draw, run_config
+
+OCD, TCD = RECIPES['ocd'], RECIPES['tcd']
+BODY = 'mmpose::body_2d_keypoint/'
+FITTING = {
+    'regression': 'topdown_regression/coco/td-reg_res50_8xb64-210e_coco-256x192',
+    'rle': 'topdown_regression/coco/td-reg_res50_rle-8xb64-210e_coco-256x192',
+    'integral': 'integral_regression/coco/ipr_res50_8xb64-210e_coco-256x256',
+    'dsnt': 'integral_regression/coco/ipr_res50_dsnt-8xb64-210e_coco-256x256',
+    'simcc': 'simcc/coco/simcc_mobilenetv2_wo-deconv-8xb64-210e_coco-256x192',
+    'rtmcc': 'rtmpose/coco/rtmpose-s_8xb256-420e_coco-256x192',
+}
+TEACHER = dict(
+    config=BODY + 'topdown_heatmap/coco/td-hm_hrnet-w32_8xb64-210e_coco-256x192.py',
+    checkpoint='hrnet.pth',
+)
+LARGER = dict(
+    config=BODY + 'topdown_heatmap/coco/td-hm_hrnet-w32_8xb64-210e_coco-384x288.py',
+    checkpoint='hrnet.pth',
+)
+each_fitting = pytest.mark.parametrize('kind', FITTING)
+both = pytest.mark.parametrize('recipe', [OCD, TCD], ids=['ocd', 'tcd'])
+
+
+def stock(kind, folder):
+    cfg = of_mmpose(f'{BODY}{FITTING[kind]}.py', folder)
+    if kind == 'integral':  # of MMPose's own configs none has this head
+        cfg.model.head.type, cfg.model.head.loss = 'IntegralRegressionHead', SMOOTH_L1
+    return cfg
+
+
+def loss_of(made):
+    """A step on the pipeline's labels, and the sum of the losses."""
+    cfg = Config(made)
+    model = build(cfg.model, init=False).train()
+    for teacher in getattr(model, 'teachers', ()):
+        teacher.ready = True  # with random weights
+    samples = packed(cfg)
+    width, height = samples[0].input_size
+    losses = model.loss(torch.rand(len(samples), 3, height, width), samples)
+    total(losses).backward()
+    return model, losses
+
+
+# ------------------------------------------------------------------------------ what fits
+
+
+@both
+@each_fitting
+def test_mmposes_configs_of_all_light_heads_fit(recipe, kind, tmp_path):
+    assert recipe.misfit(stock(kind, tmp_path)) is None
+
+
+@both
+def test_types_may_be_classes_or_have_a_scope(recipe, tmp_path):
+    cfg = stock('regression', tmp_path).to_dict()
+    cfg['model']['type'] = TopdownPoseEstimator
+    cfg['model']['head']['type'] = RegressionHead
+    cfg['model']['neck']['type'] = 'mmpose.GlobalAveragePooling'
+    cfg['train_dataloader']['dataset']['pipeline'][-2]['type'] = 'mmpose.GenerateTarget'
+    assert recipe.misfit(cfg) is None
+    made = OCD.distilled(cfg)
+    assert 'neck' not in made['model'] and 'neck' in made['model']['head']['deploy']
+
+
+@both
+@pytest.mark.parametrize(
+    ('name', 'reason'),
+    [
+        (BODY + 'topdown_heatmap/coco/td-hm_res50_8xb64-210e_coco-256x192', "head.type='HeatmapH"),
+        (BODY + 'yoloxpose/coco/yoloxpose_s_8xb32-300e_coco-640', "model.type='BottomupPose"),
+        (
+            'mmpose::wholebody_2d_keypoint/rtmpose/cocktail14/rtmw-m_8xb1024-270e_cocktail14-256x192',
+            "model.head.type='RTMWHead'",
+        ),
+    ],
+)
+def test_other_configs_of_mmpose_do_not_fit_and_it_is_said_why(recipe, name, reason, tmp_path):
+    found = recipe.misfit(of_mmpose(f'{name}.py', tmp_path))
+    assert reason in found and '\n' not in found
+
+
+def broken(cfg, change):
+    change(cfg)
+    return cfg
+
+
+WRONG = {
+    "model.type=''": lambda c: c.pop('model'),
+    'model: ': lambda c: c.update(model=3),
+    "model.head.type=''": lambda c: c['model'].update(head=None),
+    'model.head.decoder': lambda c: c['model']['head'].pop('decoder'),
+    'model.backbone: ': lambda c: c['model'].pop('backbone'),
+    'model.backbone: it cannot be run: KeyError: ': lambda c: c['model'].update(
+        backbone=dict(type='Net')
+    ),
+    'model.head: it cannot be run: RuntimeError: ': lambda c: c['model']['head'].update(
+        in_channels=7
+    ),
+    "model.head.type='RegressionHead': it cannot be built: ": lambda c: c['model']['head'].update(
+        joints=7
+    ),
+    'model.head.decoder is a SimCCLabel': lambda c: c['model']['head'].update(
+        decoder=HEADS['simcc']['head']['decoder']
+    ),
+    "model.neck.type='Neck'": lambda c: c['model'].update(neck=dict(type='Neck')),
+    'train_dataloader.dataset.pipeline: there is no GenerateTarget': lambda c: c.pop(
+        'train_dataloader'
+    ),
+    'GenerateTarget.encoder=': lambda c: c['train_dataloader']['dataset']['pipeline'][-2].update(
+        encoder=[c['codec']]
+    ),
+}
+
+
+@both
+@pytest.mark.parametrize('reason', WRONG)
+def test_whatever_is_wrong_is_a_reason_and_no_error(recipe, reason):
+    cfg = dict(
+        model=plain_of('regression'),
+        codec=codec_of('regression'),
+        train_dataloader=dict(
+            dataset=dict(pipeline=[dict(type='GenerateTarget', encoder={}), dict(type='Pack')])
+        ),
+    )
+    found = recipe.misfit(broken(cfg, WRONG[reason]))
+    assert reason in found and '\n' not in found
+
+
+@both
+@pytest.mark.parametrize('cfg', [None, 3, {}, [], dict(model='a.py'), dict(model=dict(type=3))])
+def test_what_is_no_config_does_not_fit(recipe, cfg):
+    assert recipe.misfit(cfg)
+
+
+def test_what_is_distilled_already_does_not_fit(tmp_path):
+    cfg = stock('regression', tmp_path)
+    assert "'OCDHead'" in OCD.misfit(OCD.distilled(cfg))
+    assert "'PoseDistiller'" in TCD.misfit(TCD.distilled(cfg, TEACHER))
+
+
+def test_a_config_that_does_not_fit_is_not_made_into_one(tmp_path):
+    cfg = of_mmpose(BODY + 'topdown_heatmap/coco/td-hm_res50_8xb64-210e_coco-256x192.py', tmp_path)
+    with pytest.raises(ValueError, match=r'model\.head\.type'):
+        OCD.distilled(cfg)
+    with pytest.raises(ValueError, match=r'model\.head\.type'):
+        TCD.distilled(cfg, TEACHER)
+
+
+# -------------------------------------------------------------------------- what is made
+
+SHIPPED_OCD = [
+    'deeppose_res50_coco',
+    'deeppose_res50_onehand10k',
+    'rle_res50_coco',
+    'simcc_mobilenetv2_coco',
+    'rtmpose-s_coco',
+    'rtmpose-m_ap10k',
+]
+
+
+@pytest.mark.parametrize('name', SHIPPED_OCD)
+def test_of_the_stock_config_ocd_makes_the_one_that_is_shipped(name, tmp_path):
+    path = CONFIGS / f'ocd_{name}.py'
+    shipped, expected = on_meta(path)
+    plain = upstream(path, tmp_path)
+    before = copy.deepcopy(plain.to_dict())
+    made = OCD.distilled(plain)
+    assert plain.to_dict() == before
+    expected_cfg = unscoped(shipped.to_dict())
+    for key in expected_cfg.keys() - {'model'}:
+        if not key.startswith('_'):
+            assert unscoped(made[key]) == expected_cfg[key], key
+    with torch.device('meta'):
+        model = MODELS.build(made['model'])
+    one, two = model.state_dict(), expected.state_dict()
+    assert {k: v.shape for k, v in one.items()} == {k: v.shape for k, v in two.items()}
+    assert model.test_cfg == expected.test_cfg
+    for setting in ('heatmap_weight', 'cross_weight', 'deploy_config'):
+        assert getattr(model.head, setting) == getattr(expected.head, setting)
+    assert type(model.head.cross) is type(expected.head.cross)
+    assert getattr(model.head.cross, 'beta', 0) == getattr(expected.head.cross, 'beta', 0)
+    ours, theirs = (vars(m.head.heatmap.decoder) for m in (model, expected))
+    assert {k: ours[k] for k in ('input_size', 'heatmap_size', 'sigma', 'unbiased')} == {
+        k: theirs[k] for k in ('input_size', 'heatmap_size', 'sigma', 'unbiased')
+    }
+
+
+def test_of_the_stock_config_tcd_makes_the_one_that_is_shipped(tmp_path):
+    path = CONFIGS / 'tcd_deeppose_res50_coco.py'
+    shipped = Config.fromfile(path).to_dict()
+    made = TCD.distilled(upstream(path, tmp_path), shipped['model']['teachers'][0])
+    for key in ('model', 'train_dataloader', 'custom_hooks', 'val_dataloader', 'optim_wrapper'):
+        assert unscoped(made[key]) == unscoped(shipped[key])
+
+
+@each_fitting
+def test_what_ocd_makes_of_mmposes_configs_trains(kind, tmp_path):
+    made = OCD.distilled(shrunk(stock(kind, tmp_path)))
+    model, losses = loss_of(made)
+    assert all(torch.isfinite(value).all() for value in losses.values())
+    assert losses['loss_heatmap'] > 0
+    assert all(p.grad is not None for p in model.head.parameters() if p.requires_grad)
+    hooks = [type_name(hook) for hook in made['custom_hooks']]
+    assert hooks[-1] == 'BranchMetricsHook' and made['model']['test_cfg']['branch'] == 'all'
+
+
+@each_fitting
+def test_what_tcd_makes_of_mmposes_configs_trains(kind, tmp_path):
+    plain = shrunk(stock(kind, tmp_path))
+    square = kind in ('integral', 'dsnt')
+    size, maps = ((64, 64), (16, 16)) if square else ((64, 128), (16, 32))
+    teacher = plain_config(HRNET)
+    teacher['head'].update(out_channels=17)
+    teacher['head']['decoder'].update(input_size=size, heatmap_size=maps)
+    made = TCD.distilled(plain, dict(config=teacher, checkpoint=None))
+    model, losses = loss_of(made)
+    assert {'loss_task', 'loss_cross'} <= losses.keys()
+    assert all(torch.isfinite(value).all() for value in losses.values())
+    assert all(p.grad is not None for p in model.distill[0].adapter.parameters())
+    assert unscoped(made['model']['student']) == unscoped(plain.to_dict()['model'])
+
+
+def test_rle_gets_the_weights_that_it_needs(tmp_path):
+    cfg = stock('rle', tmp_path)
+    head = OCD.distilled(cfg)['model']['head']
+    assert head['cross'] == dict(type='CrossCoordinateLoss', beta=0.01)
+    assert head['cross_weight'] == 300
+    entry = TCD.distilled(cfg, TEACHER)['model']['distill'][1]
+    assert entry['loss'] == head['cross'] and entry['weight'] == 300
+
+
+def test_every_pipeline_of_a_training_gets_heatmaps(tmp_path):
+    for made in (
+        OCD.distilled(stock('rtmcc', tmp_path)),
+        TCD.distilled(stock('rtmcc', tmp_path), TEACHER),
+    ):
+        pipelines = list(training_pipelines(made))
+        assert len(pipelines) == 2  # the second is that of PipelineSwitchHook
+        for pipeline in pipelines:
+            encoder = pipeline[-2]['encoder']
+            assert encoder['type'] == 'CrossRepresentationLabel'
+            assert encoder['deploy']['type'] == 'SimCCLabel'
+
+
+def test_the_weights_of_the_data_sets_keypoints_count_for_the_heatmaps_too(tmp_path):
+    cfg = stock('regression', tmp_path)
+    cfg.train_dataloader.dataset.pipeline[-2].use_dataset_keypoint_weights = True
+    step = OCD.distilled(cfg)['train_dataloader']['dataset']['pipeline'][-2]
+    assert step['use_dataset_keypoint_weights']
+    assert step['encoder']['use_dataset_keypoint_weights']
+
+
+def test_where_pictures_are_cropped_by_udp_heatmaps_are(tmp_path):
+    cfg = stock('regression', tmp_path)
+    crop = next(s for s in cfg.train_dataloader.dataset.pipeline if s.type == 'TopdownAffine')
+    crop.use_udp = True
+    codec = OCD.distilled(cfg)['model']['head']['heatmap']['decoder']
+    assert codec == dict(
+        type='UDPHeatmap', input_size=(192, 256), heatmap_size=(48, 64), sigma=2.0
+    )
+
+
+@pytest.mark.parametrize('key', ['val_evaluator', 'test_evaluator'])
+def test_branches_are_reported_only_where_the_evaluator_can_be_extended(key, tmp_path):
+    cfg = stock('regression', tmp_path)
+    cfg[key] = dict(type='MultiDatasetEvaluator', metrics=[], datasets=[])
+    made = OCD.distilled(cfg)
+    assert 'branch' not in made['model']['test_cfg']
+    assert made['custom_hooks'] == cfg.to_dict()['custom_hooks']
+
+
+@pytest.mark.parametrize(
+    ('size', 'stride', 'channels'), [((48, 64), 4, None), ((24, 32), 8, (256,)), ((6, 8), 32, 3)]
+)
+def test_the_heatmap_head_enlarges_what_the_backbone_left(size, stride, channels, tmp_path):
+    cfg = stock('simcc', tmp_path)
+    out = dict(zip((4, 8, 32), (0, 1, 3)))[stride]
+    cfg.model.backbone = dict(type='ResNet', depth=18, out_indices=(out,))
+    cfg.model.head.update(in_channels=(64, 128, None, 512)[out], in_featuremap_size=size)
+    head = OCD.distilled(cfg)['model']['head']['heatmap']
+    channels = (256,) * 3 if channels == 3 else channels
+    assert head['deconv_out_channels'] == channels
+    assert head['decoder']['heatmap_size'] == (48, 64)
+
+
+# ------------------------------------------------------------------------- TCD's teachers
+
+
+def test_a_teacher_of_another_input_size_gets_a_view_of_its_own(tmp_path):
+    made = TCD.distilled(stock('rtmcc', tmp_path), LARGER)
+    (teacher,) = made['model']['teachers']
+    assert teacher == {**LARGER, 'view': 'teacher'}
+    validation = made['val_dataloader']['dataset']['pipeline']
+    for pipeline in [*training_pipelines(made), validation]:
+        types = [step['type'] for step in pipeline]
+        at = types.index('TeacherView')
+        assert types[at + 1] == 'TopdownAffine' and types[-1] == 'PackPoseViews'
+        assert pipeline[at]['input_size'] == (288, 384)
+    codec = made['train_dataloader']['dataset']['pipeline'][-2]['encoder']['heatmap']
+    assert codec['input_size'] == (192, 256) and codec['heatmap_size'] == (72, 96)
+    (task, _) = made['model']['distill']
+    assert task['adapter']['scale_factor'] == 12 and 'resize' not in task
+
+
+@pytest.mark.parametrize(
+    ('teacher', 'message'),
+    [
+        ('a.py', "teacher='a.py': give dict"),
+        (dict(checkpoint='a.pth'), 'teacher=.*: give dict'),
+        (dict(config='no.py'), r"teacher.config='no.py' cannot be read"),
+        (
+            dict(config=BODY + 'rtmpose/coco/rtmpose-s_8xb256-420e_coco-256x192.py'),
+            'teacher.config: the head is a RTMCCHead',
+        ),
+        (
+            dict(
+                config=BODY + 'topdown_heatmap/mpii/td-hm_res50_8xb64-210e_mpii-256x256.py',
+                checkpoint=None,
+            ),
+            'teacher.config: its input is 256 x 256, that of the student 192 x 256',
+        ),
+        ({**TEACHER, 'checkpoint': 3}, r'model.teachers\[0\].checkpoint=3'),
+        ({**TEACHER, 'keypoints': [0]}, r'model.teachers\[0\].keypoints'),
+    ],
+)
+def test_a_teacher_that_does_not_fit_is_named(teacher, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        TCD.distilled(stock('regression', tmp_path), teacher)
+
+
+# --------------------------------------------------------------------- in MMPose's runner
+
+
+@pytest.fixture(scope='module')
+def data(tmp_path_factory):
+    return draw(tmp_path_factory.mktemp('drawn') / 'data')
+
+
+@pytest.fixture
+def plain(data, tmp_path):
+    model = plain_of('regression')
+    model['head']['num_joints'] = 17
+    cfg = run_config(data, tmp_path / 'work', model)
+    cfg['train_dataloader']['dataset']['pipeline'][-2]['encoder'] = HEADS['regression']['head'][
+        'decoder'
+    ]
+    cfg['custom_hooks'] = [dict(type='SyncBuffersHook'), dict(type='EmptyCacheHook')]
+    cfg['train_cfg']['max_epochs'] = 1
+    return cfg
+
+
+def test_what_ocd_makes_runs_and_is_exported(plain, tmp_path):
+    made = OCD.distilled(plain)
+    assert made['custom_hooks'][:2] == plain['custom_hooks']
+    runner = train(made)
+    assert {'EPE', 'deploy/EPE', 'heatmap/EPE'} <= runner.val().keys()
+    Config(made).dump(tmp_path / 'made.py')
+    export_student(tmp_path / 'made.py', tmp_path / 'work/epoch_1.pth', tmp_path / 'out')
+    student = Config.fromfile(tmp_path / 'out/student.py')
+    assert student.model == Config(plain).model
+
+
+@pytest.mark.parametrize('size', [(32, 64), (64, 128)])
+def test_what_tcd_makes_runs_and_is_exported(plain, size, tmp_path):
+    teacher = plain_config(HRNET)
+    teacher['head'].update(out_channels=17)
+    teacher['head']['decoder'].update(input_size=size, heatmap_size=(size[0] // 4, size[1] // 4))
+    Config(dict(model=teacher)).dump(tmp_path / 'teacher.py')
+    torch.save({'state_dict': build(teacher).state_dict()}, tmp_path / 'teacher.pth')
+    paths = (str(tmp_path / f'teacher.{end}') for end in ('py', 'pth'))
+    made = TCD.distilled(plain, dict(zip(('config', 'checkpoint'), paths)))
+    assert made['custom_hooks'][:2] == plain['custom_hooks']
+    train(made)
+    Config(made).dump(tmp_path / 'made.py')
+    export_student(tmp_path / 'made.py', tmp_path / 'work/epoch_1.pth', tmp_path / 'out')
+    student = Config.fromfile(tmp_path / 'out/student.py')
+    assert student.model == Config(plain).model
+    pipeline = student.train_dataloader.dataset.pipeline
+    assert [s.type for s in pipeline] == [
+        s['type'] for s in plain['train_dataloader']['dataset']['pipeline']
+    ]

@@ -1,0 +1,89 @@
+"""What README and docs point to exists: files, sections, modules and their classes."""
+
+import importlib
+import re
+
+import pytest
+
+from .helpers import ROOT
+
+PAGES = [
+    ROOT / 'README.md',
+    *sorted((ROOT / 'docs').glob('*.md')),
+    *sorted((ROOT / 'benchmarks').rglob('*.md')),
+]
+SOURCES = sorted((ROOT / 'mmpose_kd').rglob('*.py'))
+
+pytestmark = pytest.mark.skipif(
+    not (ROOT / 'docs').is_dir(), reason='the docs of mmpose-kd are not here'
+)
+
+
+def each(paths):
+    return pytest.mark.parametrize('path', paths, ids=lambda p: p.relative_to(ROOT).as_posix())
+
+
+def sections(page):
+    """The anchors of a page's headings, as GitHub makes them."""
+    text = re.sub(r'^```.*?^```', '', page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    headings = re.findall(r'^#+ (.*)$', text, re.MULTILINE)
+    return {re.sub(r'[^\w\- ]', '', heading.lower()).replace(' ', '-') for heading in headings}
+
+
+def resolves(name):
+    """Whether a dotted name is a module, or what a module holds."""
+    parts = name.split('.')
+    for end in range(len(parts), 0, -1):
+        try:
+            found = importlib.import_module('.'.join(parts[:end]))
+        except ModuleNotFoundError:
+            continue
+        for attribute in parts[end:]:
+            if not hasattr(found, attribute):
+                return False
+            found = getattr(found, attribute)
+        return True
+    return False
+
+
+def mentioned(path):
+    """Dotted names of the package in a text: ``mmpose_kd.core.schedule``."""
+    names = re.findall(r'(?<![\w./])mmpose_kd(?:\.[A-Za-z_]\w*)+', path.read_text())
+    return sorted(name for name in set(names) if name != 'mmpose_kd.py')
+
+
+def test_there_are_pages_with_links():
+    assert len(PAGES) > 5 and 'methods' in sections(ROOT / 'README.md')
+    assert resolves('mmpose_kd.export.export_student')
+    assert not resolves('mmpose_kd.nothing') and not resolves('mmpose_kd.export.nothing')
+
+
+@each(PAGES)
+def test_every_relative_link_leads_somewhere(path):
+    broken = []
+    for link in re.findall(r'\]\(([^)\s]+)\)', path.read_text()):
+        file, _, section = link.partition('#')
+        target = (path.parent / file).resolve() if file else path
+        if '://' not in link and not (
+            target.exists() and (not section or section in sections(target))
+        ):
+            broken.append(link)
+    assert broken == []
+
+
+@each(PAGES)
+def test_every_file_of_the_checkout_that_is_named_is_there(path):
+    names = re.findall(r'(?<![\w./-])(?:mmpose_kd|configs|tests)/[\w./-]+\.\w+', path.read_text())
+    assert [name for name in sorted(set(names)) if not (ROOT / name).exists()] == []
+
+
+@each(PAGES)
+def test_every_module_of_the_checkout_that_is_started_is_there(path):
+    for name in re.findall(r'-m (benchmarks(?:\.\w+)*)', path.read_text()):
+        folder = ROOT / name.replace('.', '/')
+        assert (folder / '__main__.py').is_file() or folder.with_suffix('.py').is_file(), name
+
+
+@each([path for path in PAGES + SOURCES if mentioned(path)])
+def test_every_address_in_the_package_resolves(path):
+    assert [name for name in mentioned(path) if not resolves(name)] == []
