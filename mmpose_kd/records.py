@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import json
 import math
+import re
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple, Optional
 
 from mmengine.config import Config
 
@@ -68,38 +71,52 @@ def validation_record(work_dir: Path, epoch: int) -> dict:
     return found
 
 
-def best_branch(cfg: Config, work_dir: Path, epoch: int) -> int:
-    """The branch that was best in the validation after an epoch.
+class BranchRecord(NamedTuple):
+    """How good a branch was in a validation."""
+
+    branch: int
+    metric: str
+    value: float
+
+
+def branch_records(
+    cfg: Config, folders: Sequence[Path], epoch: Optional[int]
+) -> list[BranchRecord]:
+    """The branches in the validation after an epoch, the best one first.
 
     A checkpoint is written before its epoch is validated, so it cannot tell itself.
 
     Args:
         cfg: Config of the run. ``default_hooks.checkpoint.save_best`` names the metric, else the
             first one reported; its ``rule`` tells whether more is better.
-        work_dir: Folder of the run.
+        folders: Where the run may have written its records: the folder of the checkpoint
+            (which ``CheckpointHook.out_dir`` may put elsewhere), of the config, the work dir.
         epoch: Number of finished epochs.
 
     Raises:
         ValueError: No record of the branches at that epoch.
     """
-    record = validation_record(work_dir, epoch)
-    if not record:
+    folders = list(dict.fromkeys(folders))
+    found = [] if epoch is None else [validation_record(folder, epoch) for folder in folders]
+    record = next(filter(None, found), None)
+    if record is None:
         raise ValueError(
             f'--branch best: no validation of the branches after epoch {epoch} is recorded in '
-            f"{work_dir}; train with model.test_cfg.branch='all' and BranchMetricsHook, choose a "
-            'checkpoint of a validated epoch, or give --branch N'
+            f"{' or '.join(map(str, folders))}; train with model.test_cfg.branch='all' and "
+            'BranchMetricsHook, choose a checkpoint of a validated epoch, or give --branch N'
         )
     metric, greater = _chosen_metric(cfg, record)
-    scores = {}
+    records = []
     for key, value in record.items():
         output, _, name = key.partition('/')
-        if name == metric and output.startswith('branch') and not math.isnan(value):
-            scores[int(output[len('branch') :])] = value if greater else -value
-    if not scores:
+        if name == metric and re.fullmatch(r'branch\d+', output) and not math.isnan(value):
+            records.append(BranchRecord(int(output[len('branch') :]), metric, value))
+    if not records:
         raise ValueError(
             f'--branch best: {metric} is not a number for any branch; give --branch N'
         )
-    return max(sorted(scores), key=scores.get)
+    records.sort(key=lambda one: (-one.value if greater else one.value, one.branch))
+    return records
 
 
 def _chosen_metric(cfg: Config, record: dict) -> tuple[str, bool]:

@@ -14,7 +14,8 @@ import yaml
 from mmengine.config import Config
 from mmpose.registry import MODELS
 
-from mmpose_kd.export import _input_size, export_student
+from mmpose_kd.export import export_student
+from mmpose_kd.export.same_predictions import input_size_of
 
 from .helpers.configs import (
     ALL,
@@ -46,7 +47,7 @@ def train_a_step_and_export(cfg, folder):
     model = MODELS.build(cfg.model).train()
     model.init_weights()
     optimizer = torch.optim.SGD(model.parameters(), 1e-3)
-    width, height = _input_size(cfg)
+    width, height = input_size_of(cfg)
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
     loss = total(model.loss(torch.randn(2, 3, height, width), packed(cfg)))
     loss.backward()

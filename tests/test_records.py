@@ -7,11 +7,15 @@ from mmengine.config import Config
 from mmengine.visualization import LocalVisBackend
 
 from mmpose_kd.records import (
-    best_branch,
+    branch_records,
     learning_curve,
     newest_records,
     validation_record,
 )
+
+
+def best_branch(cfg, work_dir, epoch):
+    return branch_records(cfg, [work_dir], epoch)[0].branch
 
 
 def write(work_dir, run, lines):
@@ -78,6 +82,14 @@ def test_a_branch_without_a_number_does_not_win(tmp_path):
 def test_no_record_is_an_error_that_says_what_to_do(tmp_path):
     with pytest.raises(ValueError, match=r"--branch best: no validation.*epoch 7.*branch='all'"):
         best_branch(CFG, tmp_path, 7)
+
+
+def test_the_branches_come_in_order_with_their_metric(tmp_path):
+    write(tmp_path, '20260101_000000', [record(5, [0.5, 0.9, 0.1])])
+    found = branch_records(CFG, [tmp_path / 'elsewhere', tmp_path], 5)
+    assert found == [(1, 'coco/AP', 0.9), (0, 'coco/AP', 0.5), (2, 'coco/AP', 0.1)]
+    less = Config(dict(default_hooks=dict(checkpoint=dict(save_best='coco/AP', rule='less'))))
+    assert [one.branch for one in branch_records(less, [tmp_path], 5)] == [2, 0, 1]
 
 
 def test_a_learning_curve_is_that_of_the_validations(tmp_path):

@@ -48,7 +48,20 @@ class Branch(click.ParamType):
     help="Number of the branch to keep, counted from 0, or 'best': the one with the best "
     'validation record; without it, the branch that the config deploys.',
 )
-def export(config: str, checkpoint: str, out: str, branch: Union[None, int, str]) -> None:
+@click.option(
+    '--allow-bigger',
+    is_flag=True,
+    help="Let '--branch best' take a branch with more parameters than the deployed one.",
+)
+@click.option('--force', is_flag=True, help='Replace a student that is there already.')
+def export(
+    config: str,
+    checkpoint: str,
+    out: str,
+    branch: Union[None, int, str],
+    allow_bigger: bool,
+    force: bool,
+) -> None:
     """Turn a trained model into a plain MMPose model.
 
     Reads the CONFIG that the model was trained with and a CHECKPOINT of that training, and writes
@@ -69,6 +82,9 @@ def export(config: str, checkpoint: str, out: str, branch: Union[None, int, str]
                 show(message, category, *where, **options)
 
         warnings.showwarning = note
-        paths = export_student(config, checkpoint, out, branch=branch)
-    for path in paths:
+        student = export_student(config, checkpoint, out, branch, allow_bigger, force)
+    if student.passed_over:
+        sys.stderr.write(f'mmpose-kd: note: {student.passed_over}\n')
+    for path in student:
         sys.stdout.write(f'{path}\n')
+    sys.stdout.write(f'{student}\n')

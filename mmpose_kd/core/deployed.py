@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Optional
 
@@ -66,6 +66,32 @@ def training_part(model: nn.Module) -> Optional[nn.Module]:
     if hasattr(part, 'check_model'):
         part.check_model(model)
     return part
+
+
+def deployments(part: nn.Module) -> list[Deployed]:
+    """What a training-only part says of each of its branches, the deployed one first."""
+    first: Deployed = part.deployed()
+    if first.branch is None:
+        return [first]
+    others = [t for t in range(part.num_branches) if t != first.branch]
+    return [first, *(part.deployed(t) for t in others)]
+
+
+def plain_names(part: nn.Module, names: Iterable[str]) -> list[dict[str, str]]:
+    """For each branch: name of a weight in the plain model to its name in the model in training.
+
+    Args:
+        part: The outermost part that exists in training only.
+        names: Of weights in the model in training. What is not deployed is left out.
+    """
+    found = []
+    for way in deployments(part):
+        kept = way.state_dict({name: name for name in names})
+        whole = next((old for old, plain in way.rename.items() if plain == ''), None)
+        inner = None if whole is None else training_part(part.get_submodule(whole[:-1]))
+        for one in [{name: name for name in kept}] if inner is None else plain_names(inner, kept):
+            found.append({plain: kept[name] for plain, name in one.items()})
+    return found
 
 
 def peeled(config: dict, model: nn.Module) -> Iterator[Deployed]:

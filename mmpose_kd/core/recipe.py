@@ -13,8 +13,12 @@ from typing import Callable, Optional
 
 import torch
 from mmengine.config import Config
+from mmengine.registry import DefaultScope
 from mmpose.registry import MODELS
-from torch import Tensor
+from torch import Tensor, nn
+
+from .checks import built_by
+from .random_state import random_states_kept
 
 #: every method's recipe by its name, in the order of registration
 RECIPES: dict[str, Recipe] = {}
@@ -66,7 +70,8 @@ def changed(cfg: dict, model: Optional[dict] = None, hooks: tuple[dict, ...] = (
     imports = cfg.get('custom_imports') or dict(imports=[], allow_failed_imports=False)
     names = imports['imports']
     names = [names] if isinstance(names, str) else list(names)
-    cfg['custom_imports'] = {**imports, 'imports': [*names, 'mmpose_kd']}
+    names += [] if 'mmpose_kd' in names else ['mmpose_kd']
+    cfg['custom_imports'] = {**imports, 'imports': names}
     own = list(cfg.get('custom_hooks') or [])
     present = {type_name(hook) for hook in own}
     cfg['custom_hooks'] = own + [hook for hook in hooks if hook['type'] not in present]
@@ -138,10 +143,48 @@ def backbone_features(model: dict, size: tuple[int, int]) -> tuple[Tensor, ...]:
         Exception: What the backbone raises; a config may be wrong in any way.
     """
     config = {k: v for k, v in model['backbone'].items() if k not in ('init_cfg', 'pretrained')}
-    with torch.device('meta'), torch.no_grad():
-        backbone = MODELS.build(copy.deepcopy(config))
-        backbone.eval()
-        mean = (model.get('data_preprocessor') or {}).get('mean')
-        channels = config.get('in_channels') or (3 if mean is None else len(mean))
-        found = backbone(torch.empty(1, channels, size[1], size[0]))
+    backbone = without_values(config, 'model.backbone')
+    mean = (model.get('data_preprocessor') or {}).get('mean')
+    channels = config.get('in_channels') or (3 if mean is None else len(mean))
+    found = backbone(torch.empty(1, channels, size[1], size[0], device='meta'))
     return (found,) if isinstance(found, Tensor) else tuple(found)
+
+
+def without_values(config: dict, key: str) -> nn.Module:
+    """A model, or a part, that has shapes but no values; random numbers stay as they were.
+
+    It is built with values first: some constructors look at them.
+
+    Raises:
+        ValueError: It cannot be built; the message names the key.
+    """
+    with random_states_kept(), DefaultScope.overwrite_default_scope('mmpose'):
+        part = built_by(MODELS, config, key).to('meta').requires_grad_(False)
+    part.eval()  # of some backbones it returns None
+    return part
+
+
+def validates_branches(cfg: dict) -> bool:
+    """Whether there is a validation that :class:`BranchMetricsHook` can extend."""
+    evaluators = [cfg.get(key) for key in ('val_evaluator', 'test_evaluator')]
+    special = [
+        one
+        for one in evaluators
+        if isinstance(one, dict) and 'metrics' in one and type_name(one) not in ('', 'Evaluator')
+    ]
+    return bool(evaluators[0]) and not special
+
+
+def reason_against(make: Callable[[dict], object]) -> Callable[[dict], Optional[str]]:
+    """A ``misfit`` that tries: what is raised when something is made of a config, in one line."""
+
+    def misfit(cfg: dict) -> Optional[str]:
+        try:
+            make(cfg)
+        except ValueError as error:
+            return ' '.join(str(error).split())
+        except Exception as error:  # a config may be wrong in any way
+            return ' '.join(f'model: {type(error).__name__}: {error}'.split())
+        return None
+
+    return misfit

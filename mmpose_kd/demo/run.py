@@ -103,7 +103,9 @@ def run(out: Union[str, Path]) -> None:
         checkpoint = out / 'train' / f'epoch_{runner.epoch}.pth'
         config = out / 'train' / 'config.py'
         cfg.dump(config)
-        weights, student_config = export_student(config, checkpoint, out, branch='best')
+        weights, student_config = export_student(
+            config, checkpoint, out, branch='best', force=True
+        )
 
     console.print('testing the exported student with MMPose alone')
     student_ap = _test_with_mmpose(student_config, weights, out / 'student_test')

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from typing import Optional, Union
 
@@ -11,7 +10,7 @@ import torch.nn.functional as F
 from mmpose.registry import MODELS
 from torch import Tensor, nn
 
-from ..core.checks import checked_numbers, refusal
+from ..core.checks import built_by, checked_numbers, refusal
 from ..core.head_output import label_weights
 from ..core.loss import takes_target_weight
 from .entry import DISTILL_ENTRIES, DistillBatch, Entry, checked_teachers, output_paths
@@ -76,7 +75,7 @@ class Distillation(Entry):
             n: output_paths(teachers[n].model, teacher, f'{key}.teacher')
             for n in self.from_teachers
         }
-        self.loss_module = MODELS.build(copy.deepcopy(loss))
+        self.loss_module = built_by(MODELS, loss, f'{key}.loss')
         self.about_keypoints = takes_target_weight(self.loss_module)
         self.same_shape = getattr(self.loss_module, 'same_shape', True)
         if self.same_shape:

@@ -20,7 +20,6 @@ and is then named in a config: ``distill=[dict(type='AttentionTransfer', ...)]``
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Optional, Union
@@ -31,7 +30,7 @@ from torch import Tensor, nn
 
 from ..core.capture import OutputPath
 from ..core.checks import (
-    check_keypoint_count,
+    built_by,
     checked_choice,
     checked_name,
     checked_weight,
@@ -39,7 +38,6 @@ from ..core.checks import (
     refusal,
 )
 from ..core.gradient_balance import GradientBalance
-from ..core.head_output import num_keypoints
 from ..core.schedule import Schedule
 from .teacher import Teacher
 
@@ -105,7 +103,7 @@ class Entry(nn.Module):
         self.weight = checked_weight(weight, f'{key}.weight')
         self.schedule = Schedule.build(schedule, f'{key}.schedule')
         self.student_paths = output_paths(model, student, f'{key}.student')
-        self.adapter = MODELS.build(copy.deepcopy(adapter)) if adapter else None
+        self.adapter = None if adapter is None else built_by(MODELS, adapter, f'{key}.adapter')
         # whose factor the loss is multiplied by first
         self.balance: Optional[GradientBalance] = None
 
@@ -123,15 +121,8 @@ class Entry(nn.Module):
         Raises:
             ValueError: Not so, or the loss would teach keypoints that the teacher does not have.
         """
+        teacher.check_keypoint_count(getattr(student, 'head', None), partly=True)
         mapped = teacher.keypoints
-        what = ' has' if mapped is None else '.keypoints names'
-        check_keypoint_count(
-            teacher.num_keypoints if mapped is None else len(mapped),
-            num_keypoints(getattr(student, 'head', None)),
-            f'{teacher.key}{what}',
-            'the student',
-            teacher.HOW_TO_MAP.format(key=teacher.key) + ', or -1',
-        )
         ignores = getattr(self.loss_module, 'use_target_weight', True) is False
         if mapped is not None and ignores and bool((mapped < 0).any()):
             raise ValueError(

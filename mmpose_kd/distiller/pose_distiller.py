@@ -14,7 +14,9 @@ from torch import Tensor
 from ..core.capture import OutputPath, capture, captured_output
 from ..core.checks import built, checked_dicts, refusal
 from ..core.deployed import Deployed, training_part
+from ..core.loading import accept_plain
 from ..core.loss import sum_of_losses
+from ..core.paramwise import compare_paramwise
 from ..core.run import run_info
 from .entry import DISTILL_ENTRIES, DistillBatch, Entry
 from .model_config import model_config
@@ -121,12 +123,16 @@ class PoseDistiller(BaseModel):
         for teacher in self.teachers:
             teacher.load()
 
-    def _accept_student(self, state_dict: dict, prefix: str, *_) -> None:
+    def _accept_student(self, state_dict: dict, prefix: str, local_metadata: dict, *_) -> None:
         """Let a checkpoint of the plain student (``load_from``) load into the student."""
+        if training_part(self.student) is None:
+            accept_plain(self, state_dict, prefix, local_metadata)
+            return
         own = [key for key in state_dict if key.startswith(prefix)]
-        if not any(key.startswith((f'{prefix}student.', f'{prefix}distill.')) for key in own):
-            for key in own:
-                state_dict[f'{prefix}student.{key[len(prefix) :]}'] = state_dict.pop(key)
+        names = [key[len(prefix) :].removeprefix('module.') for key in own]
+        if not any(name.startswith(('student.', 'distill.')) for name in names):
+            for key, name in zip(own, names):  # the student's parts look at them
+                state_dict[f'{prefix}student.{name}'] = state_dict.pop(key)
 
     def _apply(self, fn, *args, **kwargs):
         # device moves must reach the teachers, which are no submodules
@@ -151,6 +157,7 @@ class PoseDistiller(BaseModel):
             Scalars by name.
         """
         self._compare_keypoints()
+        compare_paramwise(self)
         factors = [entry.factor() for entry in self.distill]
         active = [entry for entry, factor in zip(self.distill, factors) if factor > 0]
         paths = {path.name: path for entry in active for path in entry.student_paths}

@@ -18,7 +18,14 @@ from torch import Tensor, nn
 
 from ..core.capture import OutputPath, capture, captured_output
 from ..core.checkpoints import CheckpointError, read_checkpoint
-from ..core.checks import checked_bool, checked_choice, checked_name, is_whole, refusal
+from ..core.checks import (
+    check_keypoint_count,
+    checked_bool,
+    checked_choice,
+    checked_name,
+    is_whole,
+    refusal,
+)
 from ..core.facts import (
     keypoint_differences,
     keypoint_names,
@@ -161,6 +168,25 @@ class Teacher:
                 f'{self.key}.config: data_preprocessor is not the one that {self.checkpoint} was '
                 f'trained with, {", ".join(differences)}: give the config of its training'
             )
+
+    def check_keypoint_count(self, student: Optional[nn.Module], partly: bool = False) -> None:
+        """Compare the number of keypoints, or of those that are mapped, with a student's.
+
+        Args:
+            student: Its head.
+            partly: Whether the teacher may have only some of the student's keypoints.
+
+        Raises:
+            ValueError: They differ.
+        """
+        mapped = self.keypoints
+        check_keypoint_count(
+            self.num_keypoints if mapped is None else len(mapped),
+            num_keypoints(student),
+            f'{self.key}{" has" if mapped is None else ".keypoints names"}',
+            'the student',
+            self.HOW_TO_MAP.format(key=self.key) + (', or -1' if partly else ''),
+        )
 
     def compare_keypoints(self, dataset_meta) -> None:
         """Compare the names of the keypoints with those of the student's data set.

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from ..core.checks import built, checked_choice, checked_number, refusal
 from ..core.head_output import positions
-from ..losses.simcc_kl import simcc_kl
-from .losses import HeatmapClassificationLoss, coordinate_smooth_l1, weighted_mse
+from .losses import HeatmapClassificationLoss, weighted_mse
+from .own_loss import OwnLoss, own_loss
 
 GUIDE_FORMS = ('soft', 'hard', 'raw')
 
@@ -173,7 +173,7 @@ class Guidance:
         student: Sequence[Tensor],
         guides: Sequence[Sequence[Tensor]],
         weight: Tensor,
-        beta: float = 1.0,
+        own: Optional[OwnLoss] = None,
     ) -> list[Tensor]:
         r"""Of each guide a loss :math:`l_i`, a scalar: how far the student is from it.
 
@@ -182,16 +182,15 @@ class Guidance:
             student: The student's output, see :func:`read_output`.
             guides: The guides' outputs.
             weight: Keypoint weights (B, K), 0 where there is no label.
-            beta: Of SimCC: both logits are multiplied by it.
+            own: Of bins and coordinates the loss of one guide. None: that of MMPose's defaults,
+                see :func:`own_loss`.
 
         Returns:
-            Of heatmaps :math:`||S - D(H_i)||^2_w`, of bins the KL divergence, of coordinates
-            SmoothL1.
+            Of heatmaps :math:`||S - D(H_i)||^2_w`, of bins and coordinates ``own``.
         """
-        if kind == 'bins':
-            return [simcc_kl(tuple(student), tuple(guide), weight, beta) for guide in guides]
-        if kind == 'coordinates':
-            return [coordinate_smooth_l1(student[0], guide[0], weight) for guide in guides]
+        if kind != 'heatmap':
+            own = own or own_loss(kind)
+            return [own(student, guide, weight) for guide in guides]
         losses = []
         for (maps,) in guides:
             taught = guide_maps(maps, self.form, self.threshold, self.floor)

@@ -13,8 +13,8 @@ from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from ..core.checkpoints import CheckpointError, read_checkpoint, write_checkpoint
-from ..core.checks import built, check_keypoint_count, checked_dicts, refusal
-from ..core.head_output import num_keypoints, read_output
+from ..core.checks import built, checked_dicts, refusal
+from ..core.head_output import read_output
 from ..distiller.teacher import Teacher
 from .plan import MODES
 from .student import known_kind
@@ -87,6 +87,15 @@ class GuideBank:
         check_fit(teacher, self.kind, student)
         teacher.load()
         self.guides.append(Guide(f'guide{number}', teacher))
+
+    def compare_keypoints(self, dataset_meta) -> None:
+        """Compare those that were given with the data set, see :class:`Teacher`.
+
+        Raises:
+            ValueError: One was trained for other keypoints, or in another order.
+        """
+        for guide in self.guides:
+            guide.teacher.compare_keypoints(dataset_meta)
 
     def freeze(self, name: str, state: dict[str, Tensor]) -> None:
         """Add a copy of the student; of more than ``largest`` the oldest goes.
@@ -282,13 +291,7 @@ def check_fit(teacher: Teacher, kind: str, student: nn.Module) -> None:
             f'{teacher.key}.keypoints has -1: a guide has to know all keypoints of the student; '
             'use PoseDistiller'
         )
-    check_keypoint_count(
-        teacher.num_keypoints if mapped is None else len(mapped),
-        num_keypoints(student),
-        f'{teacher.key}{" has" if mapped is None else ".keypoints names"}',
-        'the student',
-        teacher.HOW_TO_MAP.format(key=teacher.key),
-    )
+    teacher.check_keypoint_count(student)
     for name in ('heatmap_size', 'simcc_split_ratio'):
         sizes = [_of_codec(one, name) for one in (head, student)]
         if kind != 'coordinates' and None not in sizes and sizes[0] != sizes[1]:

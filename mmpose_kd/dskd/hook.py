@@ -23,7 +23,7 @@ from .files import GuideFiles
 from .guidance import Guidance
 from .guides import Guide, GuideBank, given_models
 from .losses import dense_guidance
-from .plan import GuideDraws, GuidePlan
+from .plan import GuideDraws, GuidePlan, warn_of_late
 from .student import GuidedStudent
 
 KEY = 'custom_hooks: DSKDHook'
@@ -47,8 +47,9 @@ class DSKDHook(AroundIterationHook):
 
     The norm is the weighted mean of ``KeypointMSELoss``; a keypoint without a label costs nothing.
     The cross-entropy is over positions; other forms: :class:`HeatmapClassificationLoss`.
-    SimCC students are guided by the KL divergence and coordinate students by SmoothL1, by the
-    same dense rule and without binarisation and classification.
+    SimCC and coordinate students are guided by their head's own loss, with the guide's output in
+    the place of the labels (:func:`own_loss`), by the same dense rule and without binarisation and
+    classification.
 
     The model needs no change: ``loss_dskd_kd`` and ``loss_dskd_cls`` join its losses. The guides
     are in evaluation mode without gradient, outside model, optimiser and EMA. They are saved
@@ -62,12 +63,14 @@ class DSKDHook(AroundIterationHook):
             ``num_guides`` are kept. A list: checkpoints of the student's architecture, or of
             others as arguments of :class:`Teacher` (``dict(config=..., checkpoint=...)``).
         num_guides (int, optional): n. None: 2. Not with a list.
-        interval (int | float, optional): Of snapshots: epochs, or a share of the run. None: 0.1.
+        interval (int | float, optional): Of snapshots: epochs (iterations in a run that counts
+            iterations), or a share of the run. None: 0.1.
         lengths (Sequence[float], optional): Of generations, relative to one another. None: equal.
         redraw (bool): Begin each generation with newly drawn weights and an empty optimiser
             state, as in born-again networks; the learning rate goes on. False: training goes on.
         teachers (Sequence[dict]): Bigger models that guide from the start, before the student's
-            own copies: arguments of :class:`Teacher`.
+            own copies: arguments of :class:`Teacher`. Names of keypoints and normalisation that
+            its checkpoint states, and that of a given guide, are compared with the run's.
         alpha (float, optional): Weight of the guidance loss, at least 0. None: 3 for heatmap
             students, 1 for others.
         gamma (float, optional): Weight of the classification loss, at least 0. None: 0.001 for
@@ -158,9 +161,13 @@ class DSKDHook(AroundIterationHook):
             return  # the same training goes on after an interruption
         self._ready = False
         self._unit = 'iter' if isinstance(runner.train_loop, IterBasedTrainLoop) else 'epoch'
-        self.start(runner, getattr(runner, f'max_{self._unit}s'))
-        if self._saved is not None and self.distils:
-            self._resume(runner, self._saved)
+        length = getattr(runner, f'max_{self._unit}s')
+        self.start(runner, length)
+        if self.distils:
+            self.bank.compare_keypoints(getattr(runner.train_dataloader.dataset, 'metainfo', None))
+            if self._saved is not None:
+                self._resume(runner, self._saved)
+            self._check_times(length, getattr(runner, self._unit))
         self._saved, self._ready = None, True
 
     def start(self, runner: Runner, length: int) -> None:
@@ -184,7 +191,27 @@ class DSKDHook(AroundIterationHook):
         self._redrawn = None
         self.draws = GuideDraws(runner.seed if self.seed is None else self.seed)
 
+    def _check_times(self, length: int, done: int) -> None:
+        """Say before the first step what would never act, or hardly."""
+        self._weights()  # lets the schedules compare themselves with the run
+        if self._unit == 'iter':
+            self.plan.warn_of_many(length)
+        if self._due and not len(self.bank):
+            by_guides = self.gamma and self.guidance.cls_target == 'guides'
+            schedules = [
+                *([self.alpha_schedule] if self.alpha else []),
+                *([self.gamma_schedule] if by_guides else []),
+            ]
+            warn_of_late(self._due, done, length, self._unit, schedules, KEY)
+
     # ------------------------------------------------------------------ the loss
+
+    def _weights(self) -> tuple[float, float]:
+        """alpha and gamma as they are at the present epoch; of 0 no schedule is asked."""
+        return (
+            self.alpha * self.alpha_schedule.now() if self.alpha else 0.0,
+            self.gamma * self.gamma_schedule.now() if self.gamma else 0.0,
+        )
 
     def loss(self, plain_loss: Callable, inputs: Tensor, data_samples: list) -> dict:
         r"""Losses of a batch.
@@ -201,8 +228,7 @@ class DSKDHook(AroundIterationHook):
             where they are switched off.
         """
         kind, guidance = self.student.kind, self.guidance
-        alpha = self.alpha * self.alpha_schedule.now()
-        gamma = self.gamma * self.gamma_schedule.now()
+        alpha, gamma = self._weights()
 
         # first, while the memory of the student's graph is not yet taken: that is faster
         guides = self._kept_guides() if guidance.needs_guides(alpha, gamma) else []
@@ -217,7 +243,8 @@ class DSKDHook(AroundIterationHook):
 
         each = []  # the loss of each guide
         if alpha and guides:
-            each = guidance.guide_losses(kind, student, taught, weight, self.student.beta)
+            own = self.student.own_loss(returned)
+            each = guidance.guide_losses(kind, student, taught, weight, own)
             losses['loss_dskd_kd'] = alpha * dense_guidance(each)
         if gamma:
             truth = ground_truth(kind, data_samples)

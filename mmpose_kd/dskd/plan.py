@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Optional, Union
 
 import torch
 from mmengine.dist import broadcast
+from mmengine.logging import print_log
 
 from ..core.checks import checked_numbers, checked_whole, is_number, is_whole, refusal
+from ..core.schedule import WARN_BELOW, Schedule
 
 MODES = ('generations', 'snapshots')
+
+LATE = 0.9  # of a run; a first guide after that is told
 
 
 class GuidePlan:
@@ -97,6 +102,15 @@ class GuidePlan:
             return list(range(every, length, every))
         return []
 
+    def warn_of_many(self, length: int) -> None:
+        """Warn where an interval that was meant in epochs counts the iterations of a long run."""
+        if self.mode == 'snapshots' and is_whole(self.interval) and 100 * self.interval < length:
+            _warn(
+                f'{self.key}.interval={self.interval}: this run counts iterations, {length} of '
+                f'them, and there would be {length // self.interval} snapshots; give a share of '
+                'the run, a float in (0, 1), or more iterations'
+            )
+
     def check_resumed(self, name: str) -> None:
         """Compare with the run that is resumed.
 
@@ -111,6 +125,54 @@ class GuidePlan:
                 f'{self.key}.guides: the run that is resumed had {name!r}, the config asks for '
                 f'{self.name!r}; give the same, or begin a new run (resume=False)'
             )
+
+
+def warn_of_late(
+    due: Sequence[int],
+    done: int,
+    length: int,
+    unit: str,
+    schedules: Sequence[Schedule],
+    key: str,
+) -> None:
+    """Warn where a run without guides gets its first one too late to learn of it.
+
+    Args:
+        due: From :meth:`GuidePlan.steps`.
+        done: Steps that the run has done.
+        length: Steps of the run.
+        unit: ``'epoch'``, or ``'iter'`` in a run that counts iterations.
+        schedules: Of the losses that read guides.
+        key: Name of the config key, for messages.
+    """
+    steps = {'epoch': 'epochs', 'iter': 'iterations'}[unit]
+    first = next((step for step in due if step > done), None)
+    if first is None:
+        _warn(
+            f'{key}: this run goes on after {done} of {length} {steps}, has no guide, and none '
+            f'will come (they were due after {", ".join(map(str, due))}): train longer'
+        )
+        return
+    if first >= LATE * length:
+        _warn(
+            f'{key}: the first guide comes after {first} of {length} {steps} and hardly teaches: '
+            'give more guides, a shorter interval or other lengths, or train longer'
+        )
+    epochs = length if unit == 'epoch' else 1
+    for schedule in schedules:
+        if schedule.largest_factor(epochs) < WARN_BELOW:
+            continue  # that it has said itself
+        reached = max(schedule.factor(i * epochs / length, epochs) for i in range(first, length))
+        if reached < WARN_BELOW:
+            _warn(
+                f'{schedule.key}: the first guide comes after {first} of {length} {steps}, from '
+                f'then on the factor reaches {reached:.2g} and no more; let it act later, or give '
+                f'{key} earlier guides'
+            )
+
+
+def _warn(text: str) -> None:
+    print_log(text, 'current', logging.WARNING)
 
 
 class GuideDraws:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from typing import Union
+from typing import Optional, Union
 
 import torch
 from mmengine.optim import OptimWrapper, OptimWrapperDict
@@ -16,6 +16,7 @@ from ..core.deployed import deployed_head, peeled
 from ..core.head_output import HEADS, head_kind, names_of, read_output
 from ..core.random_state import random_states_kept
 from ..core.runner import unwrapped
+from .own_loss import OwnLoss, own_loss
 
 
 class GuidedStudent:
@@ -30,7 +31,6 @@ class GuidedStudent:
         config: Of the deployed model, a stock one.
         head: The deployed head, in ``model``.
         kind: What the head puts out, see :func:`head_kind`.
-        beta: Of a SimCC head's loss: it multiplies the logits by it.
 
     Raises:
         ValueError: The model's config is not known, or what its head puts out.
@@ -49,7 +49,6 @@ class GuidedStudent:
             raise ValueError(f'{key}: model.type={name} has no {path} to guide')
         self.head = self.model.get_submodule(path)
         self.kind = known_kind(self.head, key)
-        self.beta = getattr(getattr(self.head, 'loss_module', None), 'beta', 1.0)
 
     @property
     def device(self) -> torch.device:
@@ -78,6 +77,16 @@ class GuidedStudent:
                 'so that what it puts out is not known'
             )
         return read_output(self.kind, returned[-1])
+
+    def own_loss(self, returned: list) -> Optional[OwnLoss]:
+        """The loss of one guide for a batch, see :func:`own_loss`; None of heatmaps.
+
+        Args:
+            returned: As for :meth:`output`.
+        """
+        if self.kind == 'heatmap':
+            return None
+        return own_loss(self.kind, self.head, returned[-1])
 
     def draw_anew(self, seed: str, optim_wrapper: Union[OptimWrapper, OptimWrapperDict]) -> None:
         """Give the whole model new weights, and the optimiser an empty state.

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import copy
 from typing import NamedTuple, Optional
 
-from mmengine.registry import DefaultScope
-from mmpose.codecs import UDPHeatmap
 from mmpose.models.heads import CPMHead, IntegralRegressionHead
-from mmpose.registry import MODELS
 from torch import nn
 
-from ..core.checks import built_by, check_keypoint_count, refusal
+from ..core.checks import check_keypoint_count, refusal
 from ..core.head_output import head_kind, names_of, num_keypoints
-from ..core.random_state import random_states_kept
 from ..core.recipe import (
     Recipe,
     changed,
     input_size_of,
+    reason_against,
     register,
-    training_pipelines,
     type_name,
+    without_values,
 )
 from ..distiller.model_config import model_config
+from ..distiller.recipe import VIEW, add_views, checked_teacher, needs_view
 
 WINDOW = 8  # height and width of HHDLoss's windows
 
@@ -44,20 +41,6 @@ class Student(NamedTuple):
     size: Optional[tuple[int, int]]
 
 
-def misfit(cfg: dict) -> Optional[str]:
-    """Why HHD does not fit a config: its student regresses with soft-argmax.
-
-    Args:
-        cfg: A whole config.
-    """
-    try:
-        _student_of(cfg)
-    except Exception as error:  # whatever is wrong in a config
-        why = str(error) if isinstance(error, ValueError) else f'model: {error!r}'
-        return ' '.join(why.split())
-    return None
-
-
 def distilled(cfg: dict, teacher: dict) -> dict:
     """The config in which a teacher's heatmaps teach the student's maps.
 
@@ -72,14 +55,10 @@ def distilled(cfg: dict, teacher: dict) -> dict:
         ValueError: HHD does not fit it, or not this teacher.
     """
     student = _student_of(cfg)
-    if not isinstance(teacher, dict) or 'config' not in teacher:
-        raise refusal('teacher', teacher, 'give dict(config=..., checkpoint=...)')
-    head = _heatmap_head(teacher, student)
-    size = getattr(head.decoder, 'input_size', None)
-    needs_view = 'view' not in teacher and None not in (size, student.size)
-    needs_view = needs_view and tuple(size) != student.size
-    if needs_view:
-        teacher = {**teacher, 'view': 'teacher'}
+    head = _heatmap_head(checked_teacher(teacher), student)
+    own_view = needs_view(teacher, head.decoder, student.size)
+    if own_view:
+        teacher = {**teacher, 'view': VIEW}
     entry = dict(
         name='hhd',
         loss=LOSS,
@@ -92,9 +71,9 @@ def distilled(cfg: dict, teacher: dict) -> dict:
     model = dict(type='PoseDistiller', student=cfg['model'], teachers=[teacher], distill=[entry])
     hooks = (dict(type='TeacherMetricsHook'),) if cfg.get('val_dataloader') else ()
     made = changed(cfg, model_config(model, 'model'), hooks)
-    if needs_view:
-        _add_views(made, tuple(size), isinstance(head.decoder, UDPHeatmap))
-    _built(made['model'], 'model')
+    if own_view:
+        add_views(made, head.decoder)
+    without_values(made['model'], 'model')  # whether it can be built
     return made
 
 
@@ -108,7 +87,7 @@ def _student_of(cfg: dict) -> Student:
     kind = type_name(model if isinstance(model, dict) else None)
     if kind != 'TopdownPoseEstimator':
         raise refusal('model.type', kind, 'HHD needs TopdownPoseEstimator')
-    head = _built(model.get('head'), 'model.head')
+    head = without_values(model.get('head'), 'model.head')
     if not isinstance(head, IntegralRegressionHead) or head_kind(head) != 'coordinates':
         give = 'HHD needs IntegralRegressionHead, DSNTHead or UnbiasedIntegralHead'
         raise refusal('model.head.type', type_name(model['head']), give)
@@ -131,11 +110,10 @@ def _heatmap_head(teacher: dict, student: Student) -> nn.Module:
     """The teacher's head.
 
     Raises:
-        ValueError: It makes no heatmaps, or of other keypoints or another part of the picture
-            than the student's.
+        ValueError: It makes no heatmaps, or of other keypoints than the student's.
     """
     config = model_config(teacher['config'], 'teacher.config')
-    head = _built(config.get('head'), 'teacher.config: head')
+    head = without_values(config.get('head'), 'teacher.config: head')
     if head_kind(head) != 'heatmap':
         give = f'HHD needs a teacher that makes heatmaps ({names_of("heatmap")})'
         raise refusal('teacher.config: head.type', type_name(config['head']), give)
@@ -147,49 +125,7 @@ def _heatmap_head(teacher: dict, student: Student) -> nn.Module:
             'the student',
             "give teacher.keypoints, for each of the student's the teacher's number of it, or -1",
         )
-    size = getattr(head.decoder, 'input_size', None)
-    if None not in (size, student.size) and size[0] * student.size[1] != size[1] * student.size[0]:
-        raise ValueError(
-            f'teacher.config: its input is {size[0]} x {size[1]}, that of the student '
-            f'{student.size[0]} x {student.size[1]}: give a teacher whose input has that shape'
-        )
     return head
-
-
-def _add_views(cfg: dict, size: tuple[int, int], udp: bool) -> None:
-    """A second crop for the teacher in all pipelines of training and validation, in place.
-
-    Args:
-        cfg: A whole config.
-        size: Width and height of the teacher's input.
-        udp: Whether the teacher was trained on UDP's crops.
-
-    Raises:
-        ValueError: There is no pipeline that crops and packs.
-    """
-    view = dict(type='TeacherView', name='teacher', input_size=size, use_udp=udp)
-    validation = {'train_dataloader': cfg.get('val_dataloader')}
-    for key, part in (('train_dataloader', cfg), ('val_dataloader', validation)):
-        found = set()
-        for pipeline in training_pipelines(part):
-            names = [type_name(step) for step in pipeline]
-            found.update(names)
-            if 'PackPoseInputs' in names:
-                pipeline[names.index('PackPoseInputs')]['type'] = 'PackPoseViews'
-            if 'TopdownAffine' in names and 'TeacherView' not in names:
-                pipeline.insert(names.index('TopdownAffine'), copy.deepcopy(view))
-        for name in ('TopdownAffine', 'PackPoseInputs'):
-            if part['train_dataloader'] and name not in found:
-                raise ValueError(
-                    f'{key}.dataset.pipeline: there is no {name} in it to give the teacher a view '
-                    'of its own'
-                )
-
-
-def _built(config: dict, key: str) -> nn.Module:
-    """A model or a part of one; random numbers stay as they were."""
-    with random_states_kept(), DefaultScope.overwrite_default_scope('mmpose'):
-        return built_by(MODELS, config, key)
 
 
 RECIPE = register(
@@ -197,7 +133,7 @@ RECIPE = register(
         name='hhd',
         title='a heatmap teacher for a model that regresses with soft-argmax',
         needs_teacher=True,
-        misfit=misfit,
+        misfit=reason_against(_student_of),
         distilled=distilled,
     )
 )

@@ -9,6 +9,7 @@ from mmpose.registry import MODELS
 from torch import Tensor
 
 from ..core.loss import DistillationLoss
+from ..core.recipe import type_name
 
 
 def joints_mse(output: Tensor, target: Tensor, target_weight: Optional[Tensor] = None) -> Tensor:
@@ -54,7 +55,7 @@ class JointsMSELoss(DistillationLoss):
         """
         if isinstance(cfg, (list, tuple)):
             return [JointsMSELoss.plain(one) for one in cfg]
-        if cfg.get('type') != 'JointsMSELoss':
+        if type_name(cfg) != 'JointsMSELoss':
             return cfg
         return {
             'type': 'KeypointMSELoss',

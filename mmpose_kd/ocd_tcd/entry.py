@@ -84,9 +84,7 @@ class ThroughTeacherHead(Entry):
         self.teachers = tuple(teachers)
         self.from_teachers = checked_teachers(from_teachers, len(teachers), key)
         if len(self.from_teachers) > 1:
-            give = (
-                'each head needs an adapter of its own: give one teacher, others their own entry'
-            )
+            give = 'each head needs its own adapter: give one teacher, others their own entry'
             raise refusal(f'{key}.from_teachers', from_teachers, give)
         if len(self.student_paths) > 1:
             raise refusal(f'{key}.student', student, 'give one feature map')

@@ -12,6 +12,7 @@ from mmpose.models.heads import BaseHead, HeatmapHead
 from mmpose.registry import MODELS
 from torch import Tensor, nn
 
+from ..core import loading  # noqa: F401  (lets plain checkpoints in)
 from ..core.capture import returned_by
 from ..core.checks import (
     built_by,
@@ -25,6 +26,7 @@ from ..core.deployed import Deployed
 from ..core.gradient_balance import GradientBalance
 from ..core.head_output import attach_prediction, label_weights, num_keypoints, prediction
 from ..core.loss import sum_of_losses
+from ..core.paramwise import compare_paramwise
 from ..core.schedule import Schedule
 from .codec import heatmap_samples
 from .representation import representation_of
@@ -265,6 +267,7 @@ class OCDHead(BaseHead):
             ``loss_cross``, with an assistant ``loss_assistant`` (its own) and
             ``loss_from_assistant``; and ``heatmap_factor``, :math:`\\lambda_t c`, for the log.
         """
+        compare_paramwise(self, 'head.')
         necked = self._necked(feats)
         with returned_by(self.deploy['head']) as outputs:
             losses = dict(self.deploy['head'].loss(necked, batch_data_samples, train_cfg))

@@ -10,26 +10,28 @@ import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Callable, Optional
 
 from mmpose.codecs import UDPHeatmap
 from mmpose.models.heads import HeatmapHead
-from mmpose.registry import EVALUATORS, KEYPOINT_CODECS, MODELS
+from mmpose.registry import KEYPOINT_CODECS
 from torch import Tensor, nn
 
 from ..core.checks import built_by, refusal
 from ..core.head_output import num_keypoints
-from ..core.random_state import random_states_kept
 from ..core.recipe import (
     Recipe,
     backbone_features,
     changed,
     input_size_of,
+    reason_against,
     register,
     training_pipelines,
     type_name,
+    validates_branches,
+    without_values,
 )
 from ..distiller.model_config import model_config
+from ..distiller.recipe import VIEW, add_views, checked_teacher, needs_view
 from .entry import head_input_size, teaching_head
 from .representation import representation_of
 
@@ -96,14 +98,14 @@ class Student:
             place, features = 'backbone', backbone_features(model, size)
         seen = features  # by the head
         if model.get('neck'):
-            neck = _without_values(model['neck'], 'model.neck')
+            neck = without_values(model['neck'], 'model.neck')
             seen = _outputs(neck, 'model.neck', features)
             if not _is_pooled(model):
                 place, features = 'neck', seen
         if features[-1].ndim != 4:
             give = f'it gives {tuple(features[-1].shape)}, heads of heatmaps need (B, C, h, w)'
             raise ValueError(f'model.{place}: {give}')
-        light = _without_values(head, 'model.head')
+        light = without_values(head, 'model.head')
         representation_of(light, 'model.head')
         _outputs(light, 'model.head', seen)
         return cls(model, size, num_keypoints(light), place, features)
@@ -130,7 +132,7 @@ def with_ocd(cfg: dict) -> dict:
     if type_name(model['head']) == 'RLEHead':
         head.update(cross=RLE_CROSS, cross_weight=RLE_WEIGHT)
     hooks, test_cfg = (), dict(model.get('test_cfg') or {})
-    if _validates_branches(cfg):
+    if validates_branches(cfg):
         hooks, test_cfg['branch'] = (dict(type='BranchMetricsHook'),), 'all'
     rest = {key: value for key, value in model.items() if not (pooled and key == 'neck')}
     taught = model_config({**rest, 'head': head, 'test_cfg': test_cfg}, 'model')
@@ -139,7 +141,7 @@ def with_ocd(cfg: dict) -> dict:
     if type_name(made.get('codec')) == type_name(encoder['deploy']):
         made['codec'] = copy.deepcopy(encoder)  # from which the steps of the pipeline came
 
-    _without_values(made['model']['head'], 'model.head')  # whether it can be built
+    without_values(made['model']['head'], 'model.head')  # whether it can be built
     return made
 
 
@@ -168,13 +170,6 @@ def _heatmap_head(student: Student, udp: bool) -> dict:
     )
 
 
-def _validates_branches(cfg: dict) -> bool:
-    """Whether there is a validation, and :class:`BranchMetricsHook` can extend it."""
-    evaluators = [cfg.get(key) for key in ('val_evaluator', 'test_evaluator')]
-    special = [e for e in evaluators if isinstance(e, dict) and EVALUATORS.get(type_name(e))]
-    return bool(evaluators[0]) and not special
-
-
 # ------------------------------------------------------------------------------------- TCD
 
 
@@ -190,19 +185,11 @@ def with_tcd(cfg: dict, teacher: dict) -> dict:
         ValueError: TCD does not fit it, or not this teacher.
     """
     student = Student.of(cfg)
-    if not isinstance(teacher, dict) or 'config' not in teacher:
-        raise refusal('teacher', teacher, 'give dict(config=..., checkpoint=...)')
-    teacher_model = model_config(teacher['config'], 'teacher.config')
-    head = teaching_head(_without_values(teacher_model, 'teacher.config'), 'teacher.config')
-    size, own_view = tuple(head.decoder.input_size), 'view' not in teacher
-    needs_view = own_view and size != student.size
-    if needs_view:
-        if size[0] * student.size[1] != size[1] * student.size[0]:
-            raise ValueError(
-                f'teacher.config: its input is {size[0]} x {size[1]}, that of the student '
-                f'{student.size[0]} x {student.size[1]}: give a teacher whose input has that shape'
-            )
-        teacher = {**teacher, 'view': 'teacher'}
+    teacher_model = model_config(checked_teacher(teacher)['config'], 'teacher.config')
+    head = teaching_head(without_values(teacher_model, 'teacher.config'), 'teacher.config')
+    own_view = needs_view(teacher, head.decoder, student.size)
+    if own_view:
+        teacher = {**teacher, 'view': VIEW}
 
     name = type_name(student.model['head'])
     feature = student.place + ('[-1]' if len(student.features) > 1 else '')
@@ -215,9 +202,9 @@ def with_tcd(cfg: dict, teacher: dict) -> dict:
     hooks = (dict(type='TeacherMetricsHook'),) if cfg.get('val_dataloader') else ()
     made = changed(cfg, model_config(model, 'model'), hooks)
     _add_heatmaps(made, {**teacher_model['head']['decoder'], 'input_size': student.size})
-    if needs_view:
-        _add_views(made, size, isinstance(head.decoder, UDPHeatmap))
-    _without_values(made['model'], 'model')  # whether it can be built
+    if own_view:
+        add_views(made, head.decoder)
+    without_values(made['model'], 'model')  # whether it can be built
     return made
 
 
@@ -244,21 +231,6 @@ def _adapter(feature: Tensor, head: HeatmapHead) -> dict:
         return dict(adapter=adapter)
     how = 'corners' if isinstance(head.decoder, UDPHeatmap) else 'origin'
     return dict(adapter=adapter, resize=how)
-
-
-def _add_views(cfg: dict, size: tuple[int, int], udp: bool) -> None:
-    """A second crop for the teacher, in training and in validation."""
-    view = dict(type='TeacherView', name='teacher', input_size=size, use_udp=udp)
-    validation = {'train_dataloader': cfg.get('val_dataloader')}
-    for pipeline in [*training_pipelines(cfg), *training_pipelines(validation)]:
-        steps = [type_name(step) for step in pipeline]
-        for step in ('TopdownAffine', 'PackPoseInputs'):
-            if step not in steps:
-                raise ValueError(
-                    f'{PIPELINE}: there is no {step} in it to give the teacher a view'
-                )
-        pipeline[steps.index('PackPoseInputs')]['type'] = 'PackPoseViews'
-        pipeline.insert(steps.index('TopdownAffine'), copy.deepcopy(view))
 
 
 # ------------------------------------------------------------------------ what both need
@@ -293,12 +265,6 @@ def _crops_by_udp(cfg: dict) -> bool:
     return any(step.get('use_udp') for step in _steps(cfg, 'TopdownAffine'))
 
 
-def _without_values(config: dict, key: str) -> nn.Module:
-    """A model, or a part, that has shapes but no values; random numbers stay as they were."""
-    with random_states_kept():
-        return built_by(MODELS, config, key).to('meta').eval().requires_grad_(False)
-
-
 def _outputs(part: nn.Module, key: str, features: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     """What a neck or head makes of features.
 
@@ -319,27 +285,12 @@ def _named(key: str) -> Iterator[None]:
         raise ValueError(f'{key}: it cannot be run: {type(error).__name__}: {error}') from error
 
 
-def _misfit(make: Callable[[dict], object]) -> Callable[[dict], Optional[str]]:
-    """What is wrong with a config, if something is: what is raised when one is made of it."""
-
-    def misfit(cfg: dict) -> Optional[str]:
-        try:
-            make(cfg)
-        except ValueError as error:
-            return ' '.join(str(error).split())
-        except Exception as error:  # a config may be wrong in any way
-            return ' '.join(f'model: {type(error).__name__}: {error}'.split())
-        return None
-
-    return misfit
-
-
 OCD = register(
     Recipe(
         name='ocd',
         title='a heatmap head on the same feature teaches a head of coordinates or bins',
         needs_teacher=False,
-        misfit=_misfit(with_ocd),
+        misfit=reason_against(with_ocd),
         distilled=with_ocd,
     )
 )
@@ -348,7 +299,7 @@ TCD = register(
         name='tcd',
         title='a heatmap teacher teaches a model of coordinates or bins',
         needs_teacher=True,
-        misfit=_misfit(Student.of),
+        misfit=reason_against(Student.of),
         distilled=with_tcd,
     )
 )

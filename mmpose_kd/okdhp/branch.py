@@ -25,7 +25,7 @@ from ..core.checks import (
     checked_whole,
     refusal,
 )
-from .splits import build_piece, run_steps
+from .splits import build_piece, image_channels, run_steps
 from .trunk import SharedTrunk, TrunkFeatures
 
 
@@ -92,9 +92,13 @@ class Branch(BaseModule):
             self.head.multi_deconv_layers[i] = nn.Identity()
             self.head.multi_final_layers[i] = nn.Identity()
 
+    def outputs(self, feats: TrunkFeatures) -> tuple[Tensor, ...]:
+        """The outputs of the whole backbone."""
+        return run_steps(self.backbone, self._kept, feats.state, feats.outputs)[1]
+
     def features(self, feats: TrunkFeatures) -> tuple[Tensor, ...]:
         """What the stock head gets: the outputs of the whole backbone, through the neck."""
-        _, outputs = run_steps(self.backbone, self._kept, feats.state, feats.outputs)
+        outputs = self.outputs(feats)
         return self.neck(outputs) if hasattr(self, 'neck') else outputs
 
     def forward_stages(self, feats: TrunkFeatures) -> list[Tensor]:
@@ -159,7 +163,7 @@ def shared_stages_head(head: dict, shared_stages: int) -> Optional[nn.Module]:
         return None
     # its losses are the whole head's: of these there may be one per stage
     layers = {key: value for key, value in head.items() if key != 'loss'}
-    return MODELS.build({**layers, 'num_stages': shared_stages})
+    return built_by(MODELS, {**layers, 'num_stages': shared_stages}, 'head.head')
 
 
 def stage_loss(head: nn.Module, stage: int) -> nn.Module:
@@ -225,15 +229,18 @@ def check_branches(
         outputs of the backbone come from shared steps.
 
     Raises:
-        ValueError: A branch changes the shared part, or the branches' codecs or heatmaps differ
-            from each other, or the heatmaps from the codec's.
+        ValueError: A part cannot be run on what the part before it puts out, a branch changes
+            the shared part, or the branches' codecs or heatmaps differ from each other, or the
+            heatmaps from the codec's.
         TypeError: A head is not a heatmap head with one map per keypoint.
     """
     decoder = checked_dict(configs[0]['head'].get('decoder') or {}, f'{keys[0]}.decoder')
     size = checked_size(decoder.get('input_size', (256, 256)), f'{keys[0]}.decoder.input_size')
     with torch.device('meta'), torch.no_grad():
-        trunk = SharedTrunk(backbone, split).eval()
-        feats = trunk(torch.empty(1, 3, size[1], size[0]))
+        trunk = SharedTrunk(backbone, split)
+        trunk.eval()
+        with _probed('backbone', backbone.get('type'), f'it cannot be run on a picture of {size}'):
+            feats = trunk(torch.empty(1, image_channels(trunk), size[1], size[0]))
     shared_stages = len(feats.outputs)
     shared_head = _shared_layers(configs[0], shared_stages)
     shapes: list[tuple[int, ...]] = []
@@ -270,6 +277,7 @@ def check_branches(
             raise ValueError(
                 f'branch {t} makes heatmaps of {made} (width, height) from an input of {size}, '
                 f'{key}.decoder.heatmap_size is {wanted}: change the head or the codec'
+                + _neck_hint(config)
             )
         shapes.append(shape)
     if len(set(shapes)) > 1:
@@ -294,16 +302,26 @@ def _shared_layers(config: dict, shared_stages: int) -> str:
 @torch.no_grad()
 def _heatmap_shape(feats: TrunkFeatures, config: dict, split: str, key: str) -> tuple[int, ...]:
     """(K, H, W) of a branch, on meta tensors: no arithmetic."""
+    part = key[: -len('head')]
     with torch.device('meta'):
-        branch = Branch(split=split, shared_stages=len(feats.outputs), **config, key=key)
+        with _probed(f'{key}.type', config['head'].get('type'), 'it cannot be built'):
+            branch = Branch(split=split, shared_stages=len(feats.outputs), **config, key=key)
         branch.eval()
-        outputs = branch.features(feats)
+        kind = config['backbone'].get('type')
+        with _probed(f'{part}backbone', kind, 'its part after the split cannot be run'):
+            outputs = branch.outputs(feats)
+        if config['neck'] is not None:
+            kind = config['neck'].get('type')
+            why = f'it cannot be run on maps of {_channels(outputs)} channels'
+            with _probed(f'{part}neck', kind, why):
+                outputs = branch.neck(outputs)
         if isinstance(branch.head, CPMHead) and len(outputs) != branch.head.num_stages:
             raise ValueError(
                 f'{key}.num_stages={branch.head.num_stages}: the backbone of this branch has '
                 f'{len(outputs)} outputs (num_stacks of an hourglass), give the same number'
             )
-        heatmaps = branch.forward_stages(feats)
+        with _probed(*_what_is_wrong(branch, outputs, config, key)):
+            heatmaps = branch.forward_stages(feats)
     if any(not isinstance(maps, Tensor) or maps.ndim != 4 for maps in heatmaps):
         raise TypeError(
             f'{key}.type={type(branch.head).__name__}: a stage has one output, its heatmaps; '
@@ -312,3 +330,38 @@ def _heatmap_shape(feats: TrunkFeatures, config: dict, split: str, key: str) -> 
     if len({maps.shape for maps in heatmaps}) > 1:
         raise ValueError(f'{key}: its stages make heatmaps of different sizes')
     return tuple(heatmaps[0].shape[1:])
+
+
+@contextlib.contextmanager
+def _probed(key: str, found, why: str) -> Iterator[None]:
+    """Say which setting it is that torch, or a stock part, stumbles over on meta tensors."""
+    try:
+        yield
+    except (ArithmeticError, AssertionError, LookupError, NotImplementedError, RuntimeError) as e:
+        raise refusal(key, found, f'{why} ({" ".join(str(e).split())[:200]})') from e
+
+
+def _channels(outputs: Sequence[Tensor]) -> str:
+    outputs = [outputs] if isinstance(outputs, Tensor) else outputs
+    return ', '.join(str(maps.shape[1]) for maps in outputs)
+
+
+def _neck_hint(config: dict) -> str:
+    """Where a stock config's neck has to go; '' if it is there."""
+    if config['neck'] is not None:
+        return ''
+    return '; if model.neck is set, give this neck in head.neck and set model.neck=None'
+
+
+def _what_is_wrong(
+    branch: Branch, outputs: Sequence[Tensor], config: dict, key: str
+) -> tuple[str, object, str]:
+    """Key, value and reason to tell if the head cannot be run on what it gets."""
+    own, channels = branch.head.in_channels, _channels(outputs)
+    giver = 'backbone' if config['neck'] is None else 'neck'
+    last = 'the head reads the last' if ',' in channels else 'give the same'
+    if [str(own)] != channels.split(', ')[-1:]:
+        why = f'the {giver} puts out maps of {channels} channels, {last}{_neck_hint(config)}'
+        return f'{key}.in_channels', own, why
+    why = f'it cannot be run on maps of {channels} channels'
+    return f'{key}.type', type(branch.head).__name__, why

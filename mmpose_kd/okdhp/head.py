@@ -15,9 +15,11 @@ from mmpose.registry import MODELS
 from mmpose.utils.tensor_utils import to_numpy
 from torch import Tensor, nn
 
+from ..core import loading  # noqa: F401  (lets plain checkpoints in)
 from ..core.checks import built_by, checked_choice, checked_dict, is_whole, refusal
 from ..core.deployed import Deployed
 from ..core.head_output import attach_prediction, flip_test, ground_truth, label_weights
+from ..core.paramwise import compare_paramwise
 from ..losses.joints_mse import JointsMSELoss
 from .branch import Branch, check_branches, merge_branches, shared_stages_head, stage_loss
 from .fau import weighted_ensemble
@@ -257,6 +259,7 @@ class OKDHPHead(BaseHead):
             ``loss_ensemble`` and ``loss_kd``.
         """
         self._check_trunk(feats)
+        compare_paramwise(self, 'head.')
         (target,) = ground_truth('heatmap', batch_data_samples)  # (B, K, H, W)
         weight = label_weights(batch_data_samples)  # (B, K)
         shared = self.shared(list(feats.outputs)) if hasattr(self, 'shared') else []

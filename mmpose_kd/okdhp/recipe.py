@@ -14,7 +14,7 @@ from mmpose.registry import MODELS
 from torch import nn
 
 from ..core.checks import built_by, refusal
-from ..core.recipe import Recipe, changed, register, type_name
+from ..core.recipe import Recipe, changed, register, type_name, validates_branches
 from .splits import backbone_steps, unsplittable
 
 
@@ -64,7 +64,8 @@ def distilled(cfg: dict) -> dict:
     Raises:
         ValueError, TypeError: Its backbone cannot be built or split.
     """
-    cfg = changed(cfg, hooks=(dict(type='BranchMetricsHook'),))
+    reported = validates_branches(cfg)
+    cfg = changed(cfg, hooks=(dict(type='BranchMetricsHook'),) if reported else ())
     model = cfg['model']
     backbone, head, neck = model['backbone'], model['head'], model.pop('neck', None)
     checkpoint = _dict(model.get('init_cfg')).get('checkpoint')
@@ -80,7 +81,7 @@ def distilled(cfg: dict) -> dict:
     model['head'] = dict(type='OKDHPHead', **cut, head=head)
     if neck is not None:  # comes after the split, so it belongs to the branches
         model['head']['neck'] = neck
-    if not any(_special(cfg.get(key)) for key in ('val_evaluator', 'test_evaluator')):
+    if reported:
         model['test_cfg'] = {**(model.get('test_cfg') or {}), 'branch': 'all'}
     return cfg
 
@@ -123,15 +124,6 @@ def _class(cfg: dict) -> Optional[type]:
     """The class that a config names, None if it is not known."""
     kind, name = cfg.get('type'), type_name(cfg)
     return kind if isinstance(kind, type) else (MODELS.get(name) if name else None)
-
-
-def _special(evaluator) -> bool:
-    """Whether :class:`BranchMetricsHook` cannot extend it."""
-    return (
-        isinstance(evaluator, dict)
-        and 'metrics' in evaluator
-        and (type_name(evaluator) not in ('', 'Evaluator'))
-    )
 
 
 RECIPE = register(

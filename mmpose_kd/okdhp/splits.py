@@ -14,6 +14,7 @@ from __future__ import annotations
 from functools import singledispatch
 from typing import Callable, NamedTuple, Optional, Union
 
+import torch
 from mmpose.models.backbones import (
     HourglassNet,
     HRNet,
@@ -233,6 +234,31 @@ def split_point(backbone: nn.Module, split: str) -> int:
     return names.index(split) + 1
 
 
+def built_backbone(config: dict) -> nn.Module:
+    """A stock backbone, also where torch's default device is ``'meta'``.
+
+    Some (``HRFormer``) calculate with tensors while they are built, which meta tensors cannot:
+    these are built with weights, which are then let go.
+
+    Raises:
+        ValueError: The config builds no backbone.
+    """
+    try:
+        return built_by(MODELS, config, 'backbone')
+    except (RuntimeError, NotImplementedError) as error:
+        why = ' '.join(str(error).split())
+        if torch.empty(0).device.type != 'meta':
+            raise refusal('backbone.type', config['type'], f'it cannot be built: {why}') from error
+    with torch.device('cpu'), torch.random.fork_rng(devices=[]):
+        return built_backbone(config).to('meta')
+
+
+def image_channels(backbone: nn.Module) -> int:
+    """Channels of the pictures that a backbone takes: those of its first convolution."""
+    convolutions = (m for m in backbone.modules() if isinstance(m, nn.Conv2d))
+    return next((conv.in_channels for conv in convolutions), 3)
+
+
 def build_piece(config: dict, split: str, shared: bool) -> tuple[nn.Module, slice]:
     """Build a stock backbone and keep only one side of the cut.
 
@@ -248,7 +274,7 @@ def build_piece(config: dict, split: str, shared: bool) -> tuple[nn.Module, slic
         ValueError: The config builds no backbone, or ``split`` is not a step of it.
         TypeError: Backbones of this type cannot be split.
     """
-    backbone = built_by(MODELS, config, 'backbone')
+    backbone = built_backbone(config)
     cut = split_point(backbone, split)
     before, after = slice(None, cut), slice(cut, None)
     kept, dropped = (before, after) if shared else (after, before)
@@ -267,7 +293,7 @@ def run_steps(
     Args:
         backbone: The piece.
         kept: Which steps are left in it.
-        state: Image (B, 3, H, W), or the state after the step before the first one.
+        state: Image (B, C, H, W), or the state after the step before the first one.
         outputs: What the steps before have put into the backbone's outputs.
 
     Returns:

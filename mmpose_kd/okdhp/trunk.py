@@ -109,7 +109,8 @@ class SharedTrunk(BaseModule):
         """Run the shared steps.
 
         Args:
-            inputs: Images (B, 3, H, W), normalised by the data preprocessor.
+            inputs: Images (B, C, H, W), of 3 channels if the backbone's config does not say
+                otherwise, normalised by the data preprocessor.
 
         Returns:
             The outputs of all shared steps.

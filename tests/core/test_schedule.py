@@ -1,5 +1,6 @@
 """Schedule: one factor over the epochs for all methods."""
 
+import logging
 import math
 
 import pytest
@@ -84,3 +85,155 @@ def test_an_iteration_based_run_counts_its_iterations(hub):
 def test_bad_settings_name_the_key(cfg, message):
     with pytest.raises(ValueError, match=message):
         Schedule.build(cfg, 'x')
+
+
+@pytest.fixture
+def heard(monkeypatch):
+    """What was said, with its level."""
+    lines = []
+    monkeypatch.setattr(
+        'mmpose_kd.core.schedule.print_log',
+        lambda text, logger, level: lines.append((text, level)),
+    )
+    return lines
+
+
+ITERATIONS = [
+    dict(type='IterBasedTrainLoop', max_iters=100),
+    dict(type='mmengine.runner.IterBasedTrainLoop', max_iters=100),
+    dict(by_epoch=False, max_iters=100),
+]
+
+
+def begin(hub, max_epochs, epoch=0, loop=None, iters=10):
+    """A run as MMEngine's hub presents it; each epoch has ``iters`` iterations."""
+    loop = loop or dict(by_epoch=True, max_epochs=max_epochs)
+    facts = dict(
+        epoch=epoch, max_epochs=max_epochs, iter=epoch * iters, max_iters=max_epochs * iters,
+        cfg=f'train_cfg = {loop!r}',
+    )  # fmt: skip
+    for name, value in facts.items():
+        hub.update_info(name, value)
+
+
+@pytest.mark.parametrize(
+    ('settings', 'max_epochs', 'largest'),
+    [
+        (dict(), 3, 1),
+        (dict(start=2), 2, 0),
+        (dict(start=2), 3, 1),
+        (dict(start=0.5), 2, 1),
+        (dict(stop=1, start=1), 4, 0),
+        (dict(type='ramp_up', epochs=90), 2, math.exp(-5 * (89 / 90) ** 2)),
+        (dict(type='ramp_up'), 4, math.exp(-5 * 0.25**2)),
+        (dict(type='linear_decay', start=1), 4, 1),
+        (dict(type='ramp_up', epochs=0.5), 1, 1),  # one epoch counts by its iterations
+        (dict(start=1), 1, 0),
+    ],
+)
+def test_the_largest_factor_of_a_run(settings, max_epochs, largest):
+    assert Schedule(**settings).largest_factor(max_epochs) == pytest.approx(largest)
+
+
+def test_a_run_that_ends_before_the_schedule_is_told_once_with_key_and_factor(hub, heard):
+    schedule = Schedule('ramp_up', epochs=90, key='head.kd_schedule')
+    for epoch in (0, 1):
+        begin(hub, 2, epoch)
+        assert schedule.now() == schedule.factor(epoch, 2)  # it trains all the same
+    ((text, level),) = heard
+    assert (
+        text.startswith('head.kd_schedule: in this run of 2 epochs') and 'reaches 0.0075 ' in text
+    )
+    assert level == logging.WARNING
+
+
+@pytest.mark.parametrize('settings', [dict(start=1), dict(type='ramp_up', epochs=5)])
+def test_a_run_of_one_epoch_for_debugging_is_possible(hub, heard, settings):
+    begin(hub, 1)
+    assert Schedule(**settings).now() <= math.exp(-5)
+    assert len(heard) == 1
+
+
+@pytest.mark.parametrize(
+    'settings',
+    [
+        dict(),
+        dict(start=7),
+        dict(stop=2),
+        dict(type='ramp_up', epochs=0.6),
+        dict(type='ramp_up', epochs=8),
+        dict(type='linear_decay'),
+    ],
+)
+def test_a_schedule_that_acts_is_not_talked_of(hub, heard, settings):
+    begin(hub, 10)
+    Schedule(**settings).now()
+    assert heard == []
+
+
+@pytest.mark.parametrize('loop', ITERATIONS)
+@pytest.mark.parametrize(
+    ('settings', 'name'),
+    [
+        (dict(start=1), 'start=1'),
+        (dict(stop=3), 'stop=3'),
+        (dict(type='ramp_up', epochs=90), 'epochs=90'),
+        (dict(type='linear_decay', epochs=1), 'epochs=1'),
+        (dict(type='ramp_up', epochs=0.5, start=2), 'start=2'),
+    ],
+)
+def test_whole_epochs_are_refused_in_a_run_of_iterations(hub, loop, settings, name):
+    begin(hub, 1, loop=loop, iters=100)
+    with pytest.raises(ValueError, match=rf'x\.{name}: the run counts iterations.*\(0, 1\)'):
+        Schedule(**settings, key='x').now()
+
+
+@pytest.mark.parametrize('loop', ITERATIONS)
+@pytest.mark.parametrize(
+    'settings', [dict(), dict(start=0.5), dict(type='ramp_up', epochs=0.5), dict(start=0)]
+)
+def test_shares_act_in_a_run_of_iterations(hub, heard, loop, settings):
+    begin(hub, 1, loop=loop, iters=100)
+    schedule = Schedule(**settings)
+    schedule.now()
+    hub.update_info('iter', 99)
+    assert schedule.now() == 1
+    assert heard == []
+
+
+def test_a_run_of_iterations_with_too_short_a_share_is_told(hub, heard):
+    begin(hub, 1, loop=ITERATIONS[0], iters=100)
+    Schedule('ramp_up', epochs=0.9, start=0.8, key='x').now()
+    assert len(heard) == 1 and heard[0][0].startswith('x: ')
+
+
+def test_a_resumed_run_goes_on_at_its_factor_and_is_told_by_the_whole_run(hub, heard):
+    begin(hub, 10, epoch=9)
+    assert Schedule(stop=5).now() == 0  # it has acted
+    assert Schedule('ramp_up', epochs=9).now() == 1
+    assert heard == []
+    assert Schedule(start=20, key='x').now() == 0
+    assert len(heard) == 1
+
+
+def test_a_longer_run_with_the_same_schedule_is_compared_again(hub, heard):
+    schedule = Schedule(start=3)
+    for length, said in ((2, 1), (10, 1), (2, 2)):
+        begin(hub, length)
+        schedule.now()
+        assert len(heard) == said
+
+
+def test_of_two_schedules_each_is_told_with_its_own_key(hub, heard):
+    begin(hub, 2)
+    for schedule in (Schedule(start=5, key='a'), Schedule(key='b'), Schedule(start=2, key='c')):
+        schedule.now()
+        schedule.now()
+    assert [text[:2] for text, _ in heard] == ['a:', 'c:']
+
+
+def test_outside_a_run_nothing_is_compared(hub, heard):
+    for name in ('max_epochs', 'max_iters'):
+        hub.runtime_info.pop(name, None)
+    Schedule(start=5).now()
+    assert heard == []

@@ -12,7 +12,7 @@ from mmengine.registry import init_default_scope
 from mmpose.registry import MODELS, TRANSFORMS
 
 from mmpose_kd.distiller.model_config import model_config
-from mmpose_kd.export import _input_size
+from mmpose_kd.export.same_predictions import input_size_of
 
 from . import ROOT
 
@@ -87,7 +87,7 @@ def shrunk(cfg):
 
     Split, branches, neck, heads, losses, schedule and pipelines stay what they are.
     """
-    size = _input_size(cfg)
+    size = input_size_of(cfg)
     smaller = tuple(64 if length == min(size) else 128 for length in size)
 
     def small(node, key=None):
@@ -155,7 +155,7 @@ def packed(cfg, batch=2):
     steps = Compose([TRANSFORMS.build(s) for s in cfg.train_dataloader.dataset.pipeline[-2:]])
     head = stock_part(cfg)['head']
     k = head['num_joints' if 'num_joints' in head else 'out_channels']
-    width, height = _input_size(cfg)
+    width, height = input_size_of(cfg)
     samples = []
     for _ in range(batch):
         results = dict(

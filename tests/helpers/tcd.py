@@ -28,6 +28,15 @@ def teacher(config=None, **settings):
     return untrained(config or plain_config(HRNET), **settings)
 
 
+def small_teacher(size=(192, 256), **settings):
+    """A teacher of 17 keypoints for pictures of any size."""
+    model = plain_config(HRNET)
+    model['head'].update(out_channels=17)
+    maps = (size[0] // 4, size[1] // 4)
+    model['head']['decoder'].update(input_size=size, heatmap_size=maps)
+    return teacher(model, **settings)
+
+
 def cross(kind):
     """The entry across representations for a kind of head."""
     bins = HEADS[kind]['head']['decoder'] is SIMCC

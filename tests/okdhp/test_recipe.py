@@ -172,7 +172,8 @@ def test_types_may_be_classes_or_have_a_scope():
 def test_hooks_of_the_user_stay_and_none_is_added_twice():
     hooks = [dict(type='SyncBuffersHook'), dict(type='mmpose.BranchMetricsHook')]
     for n in (1, 2):
-        cfg = RECIPE.distilled(dict(model=plain_config(), custom_hooks=hooks[:n]))
+        validated = dict(model=plain_config(), val_evaluator=dict(type='EPE'))
+        cfg = RECIPE.distilled(dict(validated, custom_hooks=hooks[:n]))
         assert [hook['type'].rpartition('.')[2] for hook in cfg['custom_hooks']] == [
             'SyncBuffersHook', 'BranchMetricsHook'
         ]  # fmt: skip

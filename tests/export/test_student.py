@@ -14,8 +14,8 @@ from mmpose.registry import MODELS
 from mmpose_kd.export import ExportError, export_student
 from mmpose_kd.records import validation_record
 
-from .helpers.models import build, images, okdhp_config, plain_config, randomize
-from .helpers.runs import EPOCHS, run_config
+from ..helpers.models import build, images, okdhp_config, plain_config, randomize
+from ..helpers.runs import EPOCHS, run_config
 
 
 def checkpoint(run):
@@ -69,7 +69,7 @@ cfg.load_from = {str(tmp_path / 'student.pth')!r}
 cfg.work_dir = {str(tmp_path / 'test')!r}
 print('METRICS', json.dumps({{k: float(v) for k, v in Runner.from_cfg(cfg).test().items()}}))
 """
-    stub = Path(__file__).parents[1] / 'mmpose_kd' / '_mmcv_ext_stub.py'
+    stub = Path(__file__).parents[2] / 'mmpose_kd' / '_mmcv_ext_stub.py'
     preload = f"""
 import importlib.util, sys
 if importlib.util.find_spec('mmcv._ext') is None:
@@ -112,8 +112,11 @@ def test_best_takes_the_branch_with_the_best_record(run, tmp_path):
 def test_best_without_records_writes_nothing(run, tmp_path):
     alone = tmp_path / 'alone.pth'
     alone.write_bytes(checkpoint(run).read_bytes())
+    cfg = Config.fromfile(run / 'okdhp.py')
+    cfg.work_dir = str(tmp_path / 'elsewhere')
+    cfg.dump(tmp_path / 'okdhp.py')
     with pytest.raises(ExportError, match=r'--branch best: no validation'):
-        export_student(run / 'okdhp.py', alone, tmp_path / 'out', 'best')
+        export_student(tmp_path / 'okdhp.py', alone, tmp_path / 'out', 'best')
     assert not (tmp_path / 'out').exists()
 
 
@@ -225,7 +228,7 @@ def test_a_config_without_a_model_and_a_file_without_weights_are_named(run, tmp_
 
 def test_a_student_that_would_predict_otherwise_writes_nothing(run, tmp_path):
     """The check is real: a branch with other weights than the ones written is noticed."""
-    from mmpose_kd.export import _check_same_predictions
+    from mmpose_kd.export.student import _check_same_predictions
 
     one, two = (build(okdhp_config(), seed=s).eval() for s in (0, 1))
     for model in (one, two):

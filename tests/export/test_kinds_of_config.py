@@ -1,0 +1,287 @@
+"""The export sees every kind of config that MMEngine allows, and says what it did."""
+
+import copy
+import json
+import subprocess
+import sys
+import warnings
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmpose.registry import MODELS
+
+from mmpose_kd.export import ExportError, StudentWarning, export_student
+
+from ..helpers.models import CODEC, RESNET, SIZE, build, head_config, okdhp_config, plain_config
+from ..helpers.ocd import ocd_of
+
+PIPELINE = [
+    dict(type='TopdownAffine', input_size=SIZE),
+    dict(type='GenerateTarget', encoder=CODEC),
+]
+
+
+def run_of(folder, model, hooks=(), pipeline=PIPELINE, meta=None, **changes):
+    """A config and a checkpoint, as a run leaves them."""
+    cfg = dict(
+        default_scope='mmpose',
+        custom_imports=dict(imports=['mmpose_kd'], allow_failed_imports=False),
+        model=model,
+        custom_hooks=list(hooks),
+        train_dataloader=dict(dataset=dict(pipeline=list(pipeline))),
+    )
+    cfg = Config({**cfg, **changes})
+    cfg.dump(folder / 'run.py')
+    state = build(copy.deepcopy(cfg.model), init=False).state_dict()
+    torch.save(dict(state_dict=state, meta=meta or {}), folder / 'epoch_1.pth')
+    return folder / 'run.py', folder / 'epoch_1.pth', folder / 'out'
+
+
+def scoped(node, scope):
+    """Every type of a config with a scope or path before it."""
+    if isinstance(node, dict):
+        node = {k: scoped(v, scope) for k, v in node.items()}
+        if isinstance(node.get('type'), str):
+            node['type'] = scope(node['type'])
+        return node
+    return [scoped(v, scope) for v in node] if isinstance(node, list) else node
+
+
+HOOKS = [dict(type='BranchMetricsHook'), dict(type='DSKDHook')]
+
+
+@pytest.mark.parametrize('method', ['okdhp', 'ocd', 'dskd'])
+def test_types_with_a_scope_leave_no_trace(tmp_path, method):
+    model = dict(okdhp=okdhp_config(), ocd=ocd_of('regression'), dskd=plain_config())[method]
+    run = run_of(
+        tmp_path,
+        scoped(model, lambda name: f'mmpose.{name}'),
+        scoped(HOOKS if method == 'dskd' else HOOKS[:1], lambda name: f'mmpose.{name}'),
+    )
+    text = export_student(*run)[1].read_text()
+    assert not any(name in text for name in ('OKDHP', 'OCD', 'DSKD', 'BranchMetrics', 'mmpose_kd'))
+
+
+def test_types_with_their_whole_path_and_no_scope_are_exported(tmp_path):
+    paths = dict(SharedTrunk='mmpose_kd.okdhp', OKDHPHead='mmpose_kd.okdhp', FAU='mmpose_kd.okdhp')
+    paths.update(MSRAHeatmap='mmpose.codecs', TopdownAffine='mmpose.datasets')
+    paths.update(GenerateTarget='mmpose.datasets.transforms')
+
+    def whole(name):
+        return f'{paths.get(name, "mmpose.models")}.{name}'
+
+    model = scoped(okdhp_config(), whole)
+    run = run_of(tmp_path, model, pipeline=scoped(PIPELINE, whole), default_scope=None)
+    text = export_student(*run)[1].read_text()
+    assert 'mmpose_kd' not in text
+
+
+def test_classes_in_the_place_of_names_are_known(tmp_path):
+    from mmpose.models import HeatmapHead, ResNet
+
+    from mmpose_kd import OKDHPHead, SharedTrunk
+    from mmpose_kd.export.own_types import own_class
+
+    assert own_class(OKDHPHead) is own_class('mmpose_kd.okdhp.OKDHPHead') is OKDHPHead
+    assert own_class('mmpose.SharedTrunk') is own_class('mmpose_kd.SharedTrunk') is SharedTrunk
+    foreign = (
+        HeatmapHead,
+        ResNet,
+        'mmpose.models.ResNet',
+        'mmdet.FAU',
+        None,
+    )
+    assert [own_class(kind) for kind in foreign] == [None] * 5
+
+
+def test_a_pure_python_config_is_exported(tmp_path):
+    base = run_of(tmp_path, okdhp_config(), [dict(type='BranchMetricsHook')])
+    pure = tmp_path / 'pure.py'
+    pure.write_text(
+        'from mmengine.config import read_base\n'
+        'from mmpose.models import HeatmapHead, ResNet, TopdownPoseEstimator\n'
+        'from mmpose.models import KeypointMSELoss, PoseDataPreprocessor\n'
+        'from mmpose.codecs import MSRAHeatmap\n'
+        'from mmpose.datasets import TopdownAffine\n'
+        'from mmpose_kd import BranchMetricsHook, OKDHPHead, SharedTrunk\n'
+        f'net = dict(type=ResNet, {kwargs(RESNET)})\n'
+        f'codec = dict(type=MSRAHeatmap, {kwargs(CODEC)})\n'
+        f'head = dict(type=HeatmapHead, {kwargs(head_config(RESNET), "loss", "decoder")}, '
+        'decoder=codec, loss=dict(type=KeypointMSELoss, use_target_weight=True))\n'
+        'pre = dict(type=PoseDataPreprocessor)\n'
+        'model = dict(type=TopdownPoseEstimator, data_preprocessor=pre,'
+        " backbone=dict(type=SharedTrunk, backbone=net, split='stage2'),"
+        " head=dict(type=OKDHPHead, backbone=net, split='stage2', head=head))\n"
+        'custom_hooks = [dict(type=BranchMetricsHook)]\n'
+        'train_dataloader = dict(dataset=dict(pipeline=[dict(type=TopdownAffine, '
+        f'input_size={SIZE})]))\n'
+        'default_scope = None\n'
+    )
+    text = export_student(pure, base[1], base[2])[1].read_text()
+    assert 'mmpose_kd' not in text and 'OKDHP' not in text
+
+
+def kwargs(config, *left_out):
+    return ', '.join(f'{k}={v!r}' for k, v in config.items() if k not in ('type', *left_out))
+
+
+@pytest.mark.parametrize(
+    ('metric', 'stock'),
+    [
+        ('ensemble/coco/AP', 'coco/AP'),
+        ('branch1/PCK', 'PCK'),
+        ('coco/AP', 'coco/AP'),
+        ('auto', 'auto'),
+        (['branch0/coco/AP', 'coco/AR'], ['coco/AP', 'coco/AR']),
+    ],
+)
+def test_the_students_config_follows_a_metric_that_a_stock_run_reports(tmp_path, metric, stock):
+    hooks = dict(checkpoint=dict(type='CheckpointHook', save_best=metric, rule='greater'))
+    early = dict(type='EarlyStoppingHook', monitor='ensemble/coco/AP')
+    run = run_of(tmp_path, okdhp_config(), [early], default_hooks=hooks)
+    cfg = Config.fromfile(export_student(*run)[1])
+    assert cfg.default_hooks.checkpoint.save_best == stock
+    assert cfg.custom_hooks[0].monitor == 'coco/AP'
+
+
+def test_pictures_normalised_otherwise_than_in_the_run_are_refused(tmp_path):
+    run = copy.deepcopy(okdhp_config())
+    run['data_preprocessor']['mean'] = [0, 0, 0]
+    files = run_of(tmp_path, okdhp_config(), meta=dict(cfg=Config(dict(model=run)).pretty_text))
+    with pytest.raises(ExportError, match=r'model.data_preprocessor.*mean=\[0, 0, 0\] \(here'):
+        export_student(*files)
+    assert not files[2].exists()
+
+
+def test_channels_in_another_order_are_refused_also_beside_the_model(tmp_path):
+    model = okdhp_config()
+    beside = model.pop('data_preprocessor')
+    stated = Config(dict(model=model, data_preprocessor={**beside, 'bgr_to_rgb': False}))
+    files = run_of(
+        tmp_path, model, meta=dict(cfg=stated.pretty_text), data_preprocessor=copy.deepcopy(beside)
+    )
+    with pytest.raises(ExportError, match='bgr_to_rgb=False'):
+        export_student(*files)
+
+
+def test_other_settings_that_differ_from_the_run_are_told(tmp_path):
+    run = okdhp_config()
+    run['test_cfg'] = dict(flip_test=False)
+    files = run_of(tmp_path, okdhp_config(), meta=dict(cfg=Config(dict(model=run)).pretty_text))
+    with pytest.warns(StudentWarning, match=r'differ in.*model\.test_cfg'):
+        export_student(*files)
+
+
+def test_the_runs_own_config_is_taken_without_a_word(tmp_path):
+    model = okdhp_config()
+    files = run_of(tmp_path, model, meta=dict(cfg=Config(dict(model=model)).pretty_text))
+    with warnings.catch_warnings():
+        warnings.simplefilter('error', StudentWarning)
+        export_student(*files)
+
+
+UNBALANCED = dict(
+    num_branches=3, branches=[dict(), dict(head=dict(deconv_out_channels=(16, 16, 16))), dict()]
+)
+
+
+def with_records(folder, scores):
+    logs = folder / '20260101_000000' / 'vis_data'
+    logs.mkdir(parents=True)
+    line = {f'branch{t}/coco/AP': score for t, score in enumerate(scores)}
+    (logs / 'scalars.json').write_text(json.dumps({**line, 'coco/AP': scores[0], 'step': 1}))
+
+
+def test_best_leaves_a_bigger_branch_unless_it_is_allowed(tmp_path):
+    run = run_of(tmp_path, okdhp_config(**UNBALANCED), meta=dict(epoch=1))
+    with_records(tmp_path, [0.5, 0.9, 0.6])
+    student = export_student(*run, branch='best')
+    assert student.branch == 2 and student.metric == 'coco/AP 0.6' and student.epoch == 1
+    assert student.passed_over.startswith('branch 1 was better (coco/AP 0.9), but has ')
+    bigger = export_student(*run, branch='best', allow_bigger=True, force=True)
+    assert bigger.branch == 1 and bigger.parameters > student.parameters
+    assert 'more than the deployed branch' in bigger.passed_over
+
+
+def test_records_are_found_where_checkpoints_go_to_another_folder(tmp_path):
+    config, checkpoint, out = run_of(tmp_path, okdhp_config(), meta=dict(epoch=1))
+    with_records(tmp_path, [0.1, 0.2, 0.3])
+    elsewhere = tmp_path / 'checkpoints' / 'run'
+    elsewhere.mkdir(parents=True)
+    checkpoint = checkpoint.rename(elsewhere / 'epoch_1.pth')
+    assert export_student(config, checkpoint, out, branch='best').branch == 2
+
+
+def test_what_is_there_is_not_overwritten_unless_asked(tmp_path):
+    run = run_of(tmp_path, okdhp_config())
+    export_student(*run)
+    (run[2] / 'student.pth').write_bytes(b'mine')
+    with pytest.raises(FileExistsError, match='--force'):
+        export_student(*run)
+    assert (run[2] / 'student.pth').read_bytes() == b'mine'
+    student = export_student(*run, force=True)
+    assert 'parameters; verified: predictions bit-equal on 2 images' in str(student)
+
+
+@pytest.mark.parametrize('channels', [1, 4])
+@pytest.mark.parametrize('method', ['ocd', 'dskd'])
+def test_pictures_of_other_channels_are_checked_with_as_many(tmp_path, method, channels):
+    model = ocd_of('regression') if method == 'ocd' else plain_config()
+    model['backbone'] = dict(RESNET, in_channels=channels)
+    model['data_preprocessor'] = dict(type='PoseDataPreprocessor')
+    if channels == 1:
+        model['data_preprocessor'].update(mean=[127.0], std=[60.0])
+    run = run_of(tmp_path, model, [dict(type='DSKDHook')] if method == 'dskd' else [])
+    assert export_student(*run).parameters > 0
+
+
+def test_what_does_not_fit_is_told_in_ten_lines_with_its_origin(tmp_path):
+    config, checkpoint, out = run_of(tmp_path, okdhp_config())
+    text = Config(dict(model=plain_config())).pretty_text
+    state = MODELS.build(plain_config()).state_dict()
+    torch.save(
+        dict(state_dict=state, meta=dict(cfg=text, experiment_name='td-hm_res18_20260101')),
+        checkpoint,
+    )
+    with pytest.raises(ExportError) as error:
+        export_student(config, checkpoint, out)
+    lines = str(error.value).splitlines()
+    assert len(lines) <= 10
+    assert 'missing in the checkpoint: head.branches.0' in str(error.value)
+    assert 'written by run td-hm_res18_20260101' in lines[-1] and 'head.type=Heatmap' in lines[-1]
+
+
+@pytest.mark.parametrize(
+    'content',
+    [[1, 2], dict(state_dict=[1]), dict(state_dict={0: torch.ones(1)}), dict(state_dict={'a': 1}),
+     dict(state_dict={}, meta=None), dict(state_dict={}, meta=[1]),
+     dict(state_dict={'backbone.conv1.weight': torch.ones(2, dtype=torch.complex64)})],
+)  # fmt: skip
+def test_odd_checkpoints_get_an_error_of_ours(tmp_path, content):
+    config, checkpoint, out = run_of(tmp_path, okdhp_config())
+    torch.save(content, checkpoint)
+    with pytest.raises(ExportError):
+        export_student(config, checkpoint, out)
+
+
+@pytest.mark.parametrize('text', ['model = (', 'raise KeyError(3)', 'import nothing_there', 'a=1'])
+def test_odd_configs_get_an_error_of_ours(tmp_path, text):
+    config, checkpoint, out = run_of(tmp_path, okdhp_config())
+    config.write_text(text)
+    with pytest.raises(ExportError, match=r'run\.py'):
+        export_student(config, checkpoint, out)
+
+
+def test_the_command_says_what_it_did(tmp_path):
+    run = run_of(tmp_path, okdhp_config(**UNBALANCED), meta=dict(epoch=1))
+    with_records(tmp_path, [0.5, 0.9, 0.6])
+    command = [sys.executable, '-W', 'ignore', '-m', 'mmpose_kd.cli', 'export', *map(str, run)]
+    done = subprocess.run(
+        [*command, '--branch', 'best'], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert 'branch 2, coco/AP 0.6 after epoch 1' in done.stdout and 'verified' in done.stdout
+    assert 'mmpose-kd: note: branch 1 was better' in done.stderr
+    again = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert again.returncode == 1 and '--force' in again.stderr and 'Traceback' not in again.stderr
