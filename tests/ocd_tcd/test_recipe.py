@@ -109,9 +109,9 @@ WRONG = {
     "model.head.type=''": lambda c: c['model'].update(head=None),
     'model.head.decoder': lambda c: c['model']['head'].pop('decoder'),
     'model.backbone: ': lambda c: c['model'].pop('backbone'),
-    'model.backbone: it cannot be run: ValueError: model.backbone.type='Net'': lambda c: c['model'].update(
-        backbone=dict(type='Net')
-    ),
+    'model.backbone: it cannot be run: ValueError: model.backbone.type': lambda c: c[
+        'model'
+    ].update(backbone=dict(type='Net')),
     'model.head: it cannot be run: RuntimeError: ': lambda c: c['model']['head'].update(
         in_channels=7
     ),
