@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Callable, Optional, Union
 
 import torch
@@ -11,6 +12,8 @@ from mmpose.models import heads
 from mmpose.models.utils.tta import flip_heatmaps
 from mmpose.structures import PoseDataSample
 from torch import Tensor, nn
+
+from .checks import refusal
 
 # Older MMPose lacks some. A subclass with a forward() of its own may return something else.
 HEADS = {
@@ -52,6 +55,30 @@ def names_of(*kinds: str) -> str:
 def num_keypoints(head: Optional[nn.Module]) -> Optional[int]:
     """K of a head; None where it does not say."""
     return getattr(head, 'out_channels', getattr(head, 'num_joints', None))
+
+
+@contextmanager
+def channels_told(head: nn.Module, feats, key: str) -> Iterator[None]:
+    """Name the setting where a stock head ends in torch's error as it gets other channels.
+
+    Args:
+        head: A head that is run inside.
+        feats: What it gets, a feature (B, C, ...) or several, of which it reads the last.
+        key: Name of the config key of the head.
+
+    Raises:
+        ValueError: In the place of torch's error, if ``in_channels`` is the reason.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        wanted = getattr(head, 'in_channels', None)
+        last = feats if isinstance(feats, Tensor) else feats[-1]
+        fits = (last.shape[1], last[0].numel())  # heads of linear layers read all places
+        if isinstance(wanted, int) and wanted not in fits:
+            give = f'it gets maps of {last.shape[1]} channels, give {last.shape[1]}'
+            raise refusal(f'{key}.in_channels', wanted, give) from error
+        raise
 
 
 def read_output(kind: str, returned) -> list[Tensor]:

@@ -65,7 +65,8 @@ def accept_plain(model: nn.Module, state: dict, prefix: str, local_metadata: dic
         names = way.state_dict({name: name for name in mine})
         fits = {p for p, n in names.items() if p in found and _same(found[p], mine[n])}
         if way is ways[0]:
-            _refuse_misfit(found, names, fits)
+            # norms and biases may have the same length by chance
+            _refuse_misfit(found, names, {p for p in fits if mine[names[p]].ndim > 1})
         for plain, name in names.items():
             if plain in fits:
                 arrived[name] = found[plain]
@@ -84,7 +85,7 @@ def accept_plain(model: nn.Module, state: dict, prefix: str, local_metadata: dic
     if missed:
         some = ', '.join(f'{name} ({why})' for name, why in list(missed.items())[:SHOWN])
         more = ', ...' if len(missed) > SHOWN else ''
-        _say(
+        say_once(
             f'load_from: {len(missed)} of {len(counted)} weights of the deployed model did not '
             f'arrive and stay as initialised: {some}{more}'
         )
@@ -135,9 +136,8 @@ def _refuse_misfit(given: dict, names: dict[str, str], fits: set[str]) -> None:
     Args:
         given: The checkpoint's weights by their plain names.
         names: Plain names of the deployed model's weights.
-        fits: Those that the checkpoint has in the same shape.
+        fits: Matrices and kernels that the checkpoint has in the same shape.
     """
-    fits = {name for name in fits if 'num_batches_tracked' not in name}
     found = [key for key in given if 'num_batches_tracked' not in key]
     wanted = [name for name in names if 'num_batches_tracked' not in name]
     give = (
@@ -145,9 +145,9 @@ def _refuse_misfit(given: dict, names: dict[str, str], fits: set[str]) -> None:
         "init_cfg=dict(type='Pretrained', prefix='backbone.', checkpoint=...) in the backbone's "
         "config (without prefix if its names do not begin with 'backbone.')"
     )
+    if any(key.startswith(OF_TRAINING) for key in found):
+        give = 'it is a checkpoint of a distillation: export its student with mmpose-kd export'
     if not fits:
-        if any(key.startswith(OF_TRAINING) for key in found):
-            give = 'it is a checkpoint of a distillation: export its student with mmpose-kd export'
         raise ValueError(
             'load_from: the checkpoint has none of the weights of the deployed model, it has '
             f'{_some(found)}; the model has {_some(wanted)}: {give}'
@@ -168,7 +168,7 @@ def _some(names: list[str]) -> str:
     return f'{len(names)} ({shown}{", ..." if len(names) > SHOWN else ""})' if names else 'none'
 
 
-def _say(line: str) -> None:
+def say_once(line: str) -> None:
     """Say it once in a run, in which an EMA hook may load the same into its copy."""
     global _told
     if run_info('cfg') is not None:

@@ -82,8 +82,8 @@ class Schedule:
         start = in_epochs(self.start)
         if epoch < start or (self.stop is not None and epoch >= in_epochs(self.stop)):
             return 0.0
-        length = in_epochs(self.epochs) if self.epochs else max(max_epochs - start, 1)
-        done = min((epoch - start) / length, 1.0)
+        length = in_epochs(self.epochs) if self.epochs else max_epochs - start
+        done = min((epoch - start) / max(length, 1e-9), 1.0)
         if self.type == 'ramp_up':
             return math.exp(-5.0 * (1.0 - done) ** 2)
         if self.type == 'linear_decay':

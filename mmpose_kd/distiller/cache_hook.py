@@ -13,7 +13,7 @@ from mmpose.registry import HOOKS
 
 from ..core.checks import checked_choice, checked_name, checked_number, checked_whole
 from ..core.random_state import random_states_kept
-from ..core.runner import unwrapped
+from ..core.runner import tell_lost_hooks, unwrapped
 from .cache import HOOK, STORES, TeacherCache
 
 PIPELINE = 'train_dataloader.dataset.pipeline'
@@ -55,6 +55,10 @@ class TeacherCacheHook(Hook):
             region_size=checked_whole(region_size, f'{HOOK}.region_size', least=1, of='pixels'),
             max_gb=checked_number(max_gb, f'{HOOK}.max_gb', above=0, optional=True),
         )
+
+    def before_run(self, runner: Runner) -> None:
+        """Tell if the config has lost inherited hooks."""
+        tell_lost_hooks(runner)
 
     def before_train(self, runner: Runner) -> None:
         """Open the caches, when the weights are loaded and the data is there.

@@ -10,7 +10,7 @@ from mmengine.runner import Runner
 from mmpose.registry import HOOKS
 
 from ..core.random_state import random_states_kept
-from ..core.runner import unwrapped
+from ..core.runner import tell_lost_hooks, unwrapped
 
 
 @HOOKS.register_module()
@@ -23,6 +23,10 @@ class TeacherMetricsHook(Hook):
     does not test them again. Random numbers are left as they were.
 
     """
+
+    def before_run(self, runner: Runner) -> None:
+        """Tell if the config has lost inherited hooks."""
+        tell_lost_hooks(runner)
 
     def before_train(self, runner: Runner) -> None:
         """Test all teachers.

@@ -46,6 +46,8 @@ class PoseDistiller(BaseModel):
         data_preprocessor (dict, optional): For a student whose config has none, as MMEngine's
             Runner hands it over.
         init_cfg (dict, optional): Must stay None; initialisation is the student's.
+        train_cfg: Must be left out, the student has its own. ``mmpose.apis.init_model`` sets it
+            to None, which is answered by "export it first".
 
     Raises:
         ValueError: A setting that cannot be used; the message names its key.
@@ -58,8 +60,17 @@ class PoseDistiller(BaseModel):
         distill: Sequence[dict],
         data_preprocessor: Optional[dict] = None,
         init_cfg: Optional[dict] = None,
+        train_cfg: Union[dict, None, str] = 'not given',
     ):
         super().__init__()
+        if train_cfg is None:
+            raise ValueError(
+                'model.type=PoseDistiller with model.train_cfg=None, as mmpose.apis.init_model '
+                'sets it: a distiller is for training; export it first (mmpose-kd export CONFIG '
+                'CHECKPOINT OUT), and give the config that this writes'
+            )
+        if train_cfg != 'not given':
+            raise ValueError(f'model.train_cfg={train_cfg!r}: give it in model.student')
         if init_cfg is not None:
             raise ValueError(f'model.init_cfg={init_cfg!r}: give it in model.student')
         checked_dicts(teachers, 'model.teachers')

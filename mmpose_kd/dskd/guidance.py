@@ -10,8 +10,7 @@ from torch import Tensor
 
 from ..core.checks import built, checked_choice, checked_number, refusal
 from ..core.head_output import positions
-from .losses import HeatmapClassificationLoss, weighted_mse
-from .own_loss import OwnLoss, own_loss
+from .losses import HeatmapClassificationLoss, OwnLoss, own_loss, weighted_mse
 
 GUIDE_FORMS = ('soft', 'hard', 'raw')
 

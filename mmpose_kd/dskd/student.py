@@ -16,7 +16,7 @@ from ..core.deployed import deployed_head, peeled
 from ..core.head_output import HEADS, head_kind, names_of, read_output
 from ..core.random_state import random_states_kept
 from ..core.runner import unwrapped
-from .own_loss import OwnLoss, own_loss
+from .losses import OwnLoss, own_loss
 
 
 class GuidedStudent:

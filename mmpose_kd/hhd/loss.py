@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Optional
 
 from mmpose.codecs.base import BaseKeypointCodec
+from mmpose.models.heads import IntegralRegressionHead
 from mmpose.registry import MODELS
 from torch import Tensor, nn
 
@@ -204,7 +205,11 @@ class HHDLoss(DistillationLoss):
     ) -> None:
         """Take what the loss has to know from the student's head, once after both are built.
 
-        Its ``beta`` if that of the loss is None. A head that removes the bias itself (an
+        It must read its maps by a soft-argmax: an ``IntegralRegressionHead``, a subclass of it
+        (``DSNTHead``, ``UnbiasedIntegralHead``), or another head with a ``beta``. Of a head that
+        exists in training only, the part that is deployed.
+
+        Its ``beta`` is taken if that of the loss is None. A head that removes the bias itself (an
         attribute ``decode_is_unbiased`` that is true) holds its bump where its coordinate is:
         the student's window is then cut at the teacher's position.
 
@@ -213,20 +218,22 @@ class HHDLoss(DistillationLoss):
             heatmap_codec, codec_key: Not needed here.
 
         Raises:
-            ValueError: The loss needs a beta, and the head has none above 0; or
-                ``align='full'`` was asked for with such a head.
+            ValueError: The head has no soft-argmax, in either mode; the loss needs a beta, and
+                the head has none above 0; or ``align='full'`` was asked for with such a head.
         """
+        head = _deployed(head)
+        beta = getattr(head, 'beta', None)
+        if beta is None and not isinstance(head, IntegralRegressionHead):
+            raise refusal(
+                f'{self.key}: student.head.type',
+                type(head).__name__,
+                'it reads its maps without a soft-argmax, for which this loss is made: give '
+                'IntegralRegressionHead, DSNTHead, UnbiasedIntegralHead, or a head of your own '
+                'with an attribute beta, the factor between its maps and its softmax',
+            )
         if self.mode == 'released':
             return
         if self.beta is None:
-            beta = getattr(head, 'beta', None)
-            if beta is None:
-                raise refusal(
-                    f'{self.key}.beta',
-                    None,
-                    f'{type(head).__name__} has no beta of its own, give the factor between the '
-                    "student's maps and its softmax",
-                )
             self.beta = checked_number(beta, f'{type(head).__name__}.beta', above=0)
         if getattr(head, 'decode_is_unbiased', False):
             if self.align == 'full':
@@ -280,3 +287,10 @@ class HHDLoss(DistillationLoss):
                 student, teacher, weight, self.beta, self.crop_size, **self.settings
             )
         return self.loss_weight * loss
+
+
+def _deployed(head: nn.Module) -> nn.Module:
+    """The head that a student predicts with; inside one that exists in training only a part."""
+    rename = head.deployed().rename if hasattr(head, 'deployed') else {}
+    inside = (old[len('head.') : -1] for old, plain in rename.items() if plain == 'head.')
+    return next((head.get_submodule(path) for path in inside), head)

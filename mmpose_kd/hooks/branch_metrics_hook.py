@@ -6,11 +6,11 @@ import copy
 
 from mmengine.evaluator import BaseMetric, DumpResults, Evaluator
 from mmengine.hooks import Hook
-from mmengine.runner import Runner
+from mmengine.runner import BaseLoop, Runner
 from mmpose.registry import HOOKS
 
 from ..core.deployed import training_part
-from ..core.runner import unwrapped
+from ..core.runner import tell_lost_hooks, unwrapped
 
 
 class OutputMetric(BaseMetric):
@@ -67,33 +67,63 @@ class BranchMetricsHook(Hook):
     """
 
     def before_run(self, runner: Runner) -> None:
-        """Check that the model's parts fit, before any data is loaded: here all can be seen."""
+        """Look at the model and the evaluators, before any data is loaded: here all can be seen.
+
+        Raises:
+            ValueError: The model's parts do not fit together.
+            TypeError: There is an evaluator that cannot be extended.
+        """
         training_part(unwrapped(runner))
+        tell_lost_hooks(runner)
+        model = _predictor(runner)
+        branch = (getattr(model, 'test_cfg', None) or {}).get('branch')
+        if branch != 'all':
+            self._tell_idle(runner, model, branch)
+            return
+        for name in ('val', 'test'):
+            loop = getattr(runner, f'_{name}_loop', None)
+            if isinstance(loop, BaseLoop):  # else a config of a loop that this run does not need
+                _check_evaluator(getattr(loop, 'evaluator', None), f'{name}_evaluator')
+
+    @staticmethod
+    def _tell_idle(runner: Runner, model, branch) -> None:
+        """Warn that nothing will be reported."""
+        names = getattr(getattr(model, 'head', None), 'output_names', None)
+        if names is None:
+            why = f'model.head.type={type(getattr(model, "head", None)).__name__} has one output'
+        else:
+            key = 'model.test_cfg' if model is unwrapped(runner) else 'model.student.test_cfg'
+            why = f"{key}.branch={branch!r}: give 'all' to have {', '.join(names)} reported"
+        runner.logger.warning(f'custom_hooks: BranchMetricsHook does nothing in this run; {why}')
 
     def before_val(self, runner: Runner) -> None:
         """Extend the validation's evaluator."""
-        self._extend(runner, runner.val_loop.evaluator)
+        self._extend(runner, runner.val_loop.evaluator, 'val_evaluator')
 
     def before_test(self, runner: Runner) -> None:
         """Extend the test's evaluator."""
-        self._extend(runner, runner.test_loop.evaluator)
+        self._extend(runner, runner.test_loop.evaluator, 'test_evaluator')
 
-    def _extend(self, runner: Runner, evaluator: Evaluator) -> None:
+    def _extend(self, runner: Runner, evaluator: Evaluator, key: str) -> None:
         model = _predictor(runner)
         if model.test_cfg.get('branch') != 'all':
             return
-        if type(evaluator) is not Evaluator:
-            raise TypeError(
-                f'val_evaluator.type={type(evaluator).__name__}: BranchMetricsHook can only '
-                "extend MMEngine's Evaluator; leave the hook out, or set model.test_cfg.branch to "
-                'one branch'
-            )
+        _check_evaluator(evaluator, key)
         if any(isinstance(metric, OutputMetric) for metric in evaluator.metrics):
             return
         names = model.head.output_names
         # a dump of the samples holds every output's predictions anyway
         own = [metric for metric in evaluator.metrics if not isinstance(metric, DumpResults)]
         evaluator.metrics.extend(OutputMetric(metric, name) for name in names for metric in own)
+
+
+def _check_evaluator(evaluator, key: str) -> None:
+    if type(evaluator) is not Evaluator:
+        raise TypeError(
+            f"{key}.type={type(evaluator).__name__}: BranchMetricsHook can only extend MMEngine's "
+            'Evaluator, one for all data; give its metrics as a list, or leave the hook out, or '
+            'set model.test_cfg.branch to one branch'
+        )
 
 
 def _predictor(runner: Runner):

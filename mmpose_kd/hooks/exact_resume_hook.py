@@ -15,7 +15,7 @@ from mmengine.runner import IterBasedTrainLoop, Runner
 from mmpose.registry import HOOKS
 
 from ..core.random_state import random_states_kept
-from ..core.runner import datasets_of
+from ..core.runner import datasets_of, tell_lost_hooks
 
 
 @HOOKS.register_module()
@@ -42,6 +42,10 @@ class ExactResumeHook(Hook):
     def __init__(self):
         # one for all: workers that stay read it, also when a training goes on that was stopped
         self.epoch = torch.zeros((), dtype=torch.int64).share_memory_()
+
+    def before_run(self, runner: Runner) -> None:
+        """Tell if the config has lost inherited hooks."""
+        tell_lost_hooks(runner)
 
     def before_train(self, runner: Runner) -> None:
         """Look at the settings."""

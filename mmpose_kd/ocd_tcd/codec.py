@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Optional
 
 import numpy as np
+import torch
 from mmengine.structures import InstanceData, PixelData
 from mmpose.codecs.base import BaseKeypointCodec
 from mmpose.registry import KEYPOINT_CODECS
@@ -15,6 +16,9 @@ from .reading import pixel_size
 
 # names of the labels that a sample carries beside those of the deployed head
 HEATMAPS, WEIGHTS = 'cross_heatmaps', 'cross_weights'
+# the deployed codec's weights and the data set's, before anything multiplies them
+OWN, DATASET = 'cross_own_weights', 'cross_dataset_weights'
+NAMES = (HEATMAPS, WEIGHTS, OWN, DATASET)
 
 
 @KEYPOINT_CODECS.register_module()
@@ -29,7 +33,10 @@ class CrossRepresentationLabel(BaseKeypointCodec):
 
     - ``cross_heatmaps`` (1, K, H, W), float32, Gaussians of height 1;
     - ``cross_weights`` (1, K), the heatmaps' own weights. They differ from the deployed codec's
-      where a keypoint lies just outside the picture.
+      where a keypoint lies just outside the picture;
+    - ``cross_own_weights`` and ``cross_dataset_weights`` (1, K), the deployed codec's weights and
+      the data set's. ``GenerateTarget(use_dataset_keypoint_weights=True)`` multiplies
+      ``keypoint_weights`` alone; by these :func:`heatmap_samples` sees it, and follows.
 
     Decoding is the deployed codec's. An exported config has the deployed codec alone.
 
@@ -39,8 +46,8 @@ class CrossRepresentationLabel(BaseKeypointCodec):
         heatmap (dict): Config of the heatmap head's: ``MSRAHeatmap`` or ``UDPHeatmap``, of the
             same ``input_size``.
         use_dataset_keypoint_weights (bool): Multiply the data set's keypoint weights to
-            ``cross_weights``; give the same as to ``GenerateTarget``, which knows only of
-            ``keypoint_weights``.
+            ``cross_weights`` whatever ``GenerateTarget`` does. Not needed: they follow
+            ``GenerateTarget.use_dataset_keypoint_weights``.
 
     Raises:
         ValueError: The codecs do not go together, or the second makes no heatmaps of Gaussians.
@@ -65,20 +72,19 @@ class CrossRepresentationLabel(BaseKeypointCodec):
                 f'codec.deploy.type={deploy["type"]!r} makes no labels: give RegressionLabel, '
                 'IntegralRegressionLabel or SimCCLabel'
             )
-        if {HEATMAPS, WEIGHTS} & {*labels, *labels.values()}:
+        if {*NAMES} & {*labels, *labels.values()}:
             raise ValueError(
-                f'codec.deploy.type={deploy["type"]!r} has labels named {HEATMAPS} or {WEIGHTS}: '
+                f'codec.deploy.type={deploy["type"]!r} has labels named {", ".join(NAMES)}: '
                 'these names are taken'
             )
         self.use_dataset_keypoint_weights = checked_bool(
             use_dataset_keypoint_weights, 'codec.use_dataset_keypoint_weights'
         )
-        self.label_mapping_table = {**labels, HEATMAPS: HEATMAPS, WEIGHTS: WEIGHTS}
+        self.label_mapping_table = {**labels, **{name: name for name in NAMES}}
         self.field_mapping_table = self.deploy.field_mapping_table
         self.instance_mapping_table = self.deploy.instance_mapping_table
         self.auxiliary_encode_keys = set(self.deploy.auxiliary_encode_keys)
-        if use_dataset_keypoint_weights:
-            self.auxiliary_encode_keys.add('dataset_keypoint_weights')
+        self.auxiliary_encode_keys.add('dataset_keypoint_weights')
 
     def encode(
         self, keypoints: np.ndarray, keypoints_visible: Optional[np.ndarray] = None, **auxiliary
@@ -93,11 +99,15 @@ class CrossRepresentationLabel(BaseKeypointCodec):
         own = {key: auxiliary[key] for key in self.deploy.auxiliary_encode_keys}
         encoded = dict(self.deploy.encode(keypoints, keypoints_visible, **own))
         beside = self.heatmap.encode(keypoints, keypoints_visible)
-        weights = beside['keypoint_weights']
+        weights, own = beside['keypoint_weights'], encoded['keypoint_weights']
+        dataset = auxiliary.get('dataset_keypoint_weights')
+        dataset = np.ones_like(own) if dataset is None else np.broadcast_to(dataset, own.shape)
         if self.use_dataset_keypoint_weights:
-            weights = weights * auxiliary['dataset_keypoint_weights']
+            weights, dataset = weights * dataset, np.ones_like(own)
         encoded[HEATMAPS] = beside['heatmaps'][None].astype(np.float32)
         encoded[WEIGHTS] = weights.astype(np.float32)
+        encoded[OWN] = own.astype(np.float32)
+        encoded[DATASET] = dataset.astype(np.float32)
         return encoded
 
     def decode(self, *encoded):
@@ -162,4 +172,20 @@ def heatmap_samples(
         one = PoseDataSample(gt_fields=PixelData(heatmaps=labels[HEATMAPS][0]))
         one.gt_instance_labels = InstanceData(keypoint_weights=labels[WEIGHTS])
         found.append(one)
+    if all(OWN in sample.gt_instance_labels for sample in samples):
+        _follow_dataset_weights(found, [sample.gt_instance_labels for sample in samples])
     return found
+
+
+def _follow_dataset_weights(found: list[PoseDataSample], labels: list[InstanceData]) -> None:
+    """Multiply the data set's weights where the pipeline has multiplied them to the other target.
+
+    One pipeline makes a batch: a single weight that is no longer the codec's own tells it.
+    """
+    packed, own, dataset = (
+        torch.cat([one[name] for one in labels]) for name in ('keypoint_weights', OWN, DATASET)
+    )
+    factor = torch.where((packed != own).any(), dataset, torch.ones_like(dataset))
+    for sample, row in zip(found, factor.split([len(one[OWN]) for one in labels])):
+        mine = sample.gt_instance_labels
+        mine.keypoint_weights = mine.keypoint_weights * row

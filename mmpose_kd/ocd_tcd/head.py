@@ -24,7 +24,13 @@ from ..core.checks import (
 )
 from ..core.deployed import Deployed
 from ..core.gradient_balance import GradientBalance
-from ..core.head_output import attach_prediction, label_weights, num_keypoints, prediction
+from ..core.head_output import (
+    attach_prediction,
+    channels_told,
+    label_weights,
+    num_keypoints,
+    prediction,
+)
 from ..core.loss import sum_of_losses
 from ..core.paramwise import compare_paramwise
 from ..core.schedule import Schedule
@@ -269,8 +275,10 @@ class OCDHead(BaseHead):
         """
         compare_paramwise(self, 'head.')
         necked = self._necked(feats)
-        with returned_by(self.deploy['head']) as outputs:
-            losses = dict(self.deploy['head'].loss(necked, batch_data_samples, train_cfg))
+        deployed = self.deploy['head']
+        told = channels_told(deployed, necked, 'head.deploy.head')
+        with told, returned_by(deployed) as outputs:
+            losses = dict(deployed.loss(necked, batch_data_samples, train_cfg))
         student = prediction(self.kind, outputs[-1])
         task = sum_of_losses(losses)
         cross = self.cross_weight * self.cross_schedule.now()
@@ -280,7 +288,8 @@ class OCDHead(BaseHead):
             features = [feats] if isinstance(feats, Tensor) else list(feats)
             if self.detach_feature:
                 features = [f.detach() for f in features]
-            with returned_by(self.heatmap) as maps:
+            told = channels_told(self.heatmap, features, 'head.heatmap')
+            with told, returned_by(self.heatmap) as maps:
                 settings = {**train_cfg, 'compute_acc': False}
                 own = self.heatmap.loss(tuple(features), targets, settings)
             heatmap_loss = sum_of_losses(own)
@@ -300,7 +309,8 @@ class OCDHead(BaseHead):
         return losses
 
     def _assistant_losses(self, necked, samples, train_cfg: dict, student) -> dict:
-        with returned_by(self.assistant) as outputs:
+        told = channels_told(self.assistant, necked, 'head.assistant')
+        with told, returned_by(self.assistant) as outputs:
             own = sum_of_losses(self.assistant.loss(necked, samples, train_cfg))
         output = prediction(self.kind, outputs[-1])
         factor = self.assistant_weight * self.assistant_schedule.now()

@@ -15,14 +15,15 @@ from mmpose.registry import MODELS
 from mmpose.utils.tensor_utils import to_numpy
 from torch import Tensor, nn
 
-from ..core import loading  # noqa: F401  (lets plain checkpoints in)
 from ..core.checks import built_by, checked_choice, checked_dict, is_whole, refusal
 from ..core.deployed import Deployed
 from ..core.head_output import attach_prediction, flip_test, ground_truth, label_weights
 from ..core.paramwise import compare_paramwise
 from ..losses.joints_mse import JointsMSELoss
-from .branch import Branch, check_branches, merge_branches, shared_stages_head, stage_loss
+from .branch import Branch, merge_branches, shared_stages_head, stage_loss
 from .fau import weighted_ensemble
+from .fitting import check_branches
+from .loading import tell_alike
 from .presets import loss_settings
 from .statistics import branch_statistics
 from .trunk import TrunkFeatures, trunk_source
@@ -104,6 +105,8 @@ class OKDHPHead(BaseHead):
         with_cp: bool = False,
         init_cfg: Optional[dict] = None,
     ):
+        if 'Pretrained' in str(init_cfg):
+            raise refusal('head.init_cfg', init_cfg, 'give it in head.head, or give load_from')
         super().__init__(init_cfg)
         self._test_cfg: dict = {}
         parts = {'backbone': backbone, 'neck': neck, 'head': head}
@@ -197,7 +200,10 @@ class OKDHPHead(BaseHead):
     # ----------------------------------------------------------------- forward
 
     def check_model(self, model: nn.Module) -> None:
-        """Raise a ValueError unless trunk and head are cut from the same backbone."""
+        """Raise a ValueError if there is a neck in between, or both are cut differently."""
+        if getattr(model, 'neck', None) is not None:
+            give = 'a neck comes after the split: give it in head.neck and set model.neck=None'
+            raise refusal('model.neck.type', type(model.neck).__name__, give)
         self._check_source(getattr(model.backbone, 'source', self.source))
 
     def _check_source(self, source: str) -> None:
@@ -242,6 +248,9 @@ class OKDHPHead(BaseHead):
         if 'ensemble' in names:
             heatmaps['ensemble'], _ = self.forward_ensemble(feats, tuple(heatmaps.values()))
         return [heatmaps[name] for name in names]
+
+    #: called by :mod:`mmpose_kd.core.loading` with what a checkpoint of the plain model had
+    plain_weights_arrived = tell_alike
 
     # ---------------------------------------------------------------- training
 

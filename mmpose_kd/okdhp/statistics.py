@@ -17,7 +17,7 @@ from mmpose.registry import HOOKS
 from torch import Tensor
 
 from ..core.checks import checked_whole
-from ..core.runner import unwrapped
+from ..core.runner import tell_lost_hooks, unwrapped
 
 
 def attention_statistics(attention: Tensor) -> dict[str, Tensor]:
@@ -146,6 +146,10 @@ class BranchStatisticsHook(Hook):
         self.interval = checked_whole(
             interval, 'custom_hooks: BranchStatisticsHook.interval', least=1, of='iterations'
         )
+
+    def before_run(self, runner: Runner) -> None:
+        """Tell if the config has lost inherited hooks."""
+        tell_lost_hooks(runner)
 
     def before_train(self, runner: Runner) -> None:
         """Refuse models that have nothing to write."""

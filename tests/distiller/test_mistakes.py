@@ -1,7 +1,9 @@
 """A distiller's wrong settings are refused by their key."""
 
 import pytest
+from mmengine.config import Config
 from mmengine.hooks.ema_hook import EMAHook  # noqa: F401  (registered)
+from mmpose.apis import init_model
 
 from ..helpers.distillers import TWO, distiller, distiller_config, untrained
 from ..helpers.models import (
@@ -147,3 +149,21 @@ def test_a_student_output_without_gradient_is_refused():
     model.student.requires_grad_(False)
     with pytest.raises(ValueError, match=r"distill\[0\].student='head.final_layer'.*no gradient"):
         model.loss(images(), samples())
+
+
+def test_init_model_is_told_to_export_first():
+    """mmpose.apis.init_model sets model.train_cfg=None."""
+    with pytest.raises(ValueError, match='PoseDistiller with model.train_cfg=None.*export it fir'):
+        build(dict(distiller_config(), train_cfg=None), init=False)
+
+
+def test_init_model_with_options_says_export_it_first(tmp_path):
+    cfg = Config(dict(default_scope='mmpose', model=distiller_config()))
+    with pytest.raises(ValueError, match='export it first'):
+        init_model(cfg, device='cpu', cfg_options={})
+
+
+def test_a_training_setting_belongs_to_the_student():
+    message = r"model.train_cfg=\{'compute_acc': False\}: give it in model.student"
+    with pytest.raises(ValueError, match=message):
+        build(dict(distiller_config(), train_cfg=dict(compute_acc=False)), init=False)

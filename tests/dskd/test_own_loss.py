@@ -5,7 +5,7 @@ import torch
 from mmpose.models.losses import KLDiscretLoss, RLELoss, SmoothL1Loss, WingLoss
 from torch import nn
 
-from mmpose_kd.dskd.own_loss import bins_kl, own_loss, residual_smooth_l1
+from mmpose_kd.dskd.losses import bins_kl, own_loss, residual_smooth_l1
 
 WEIGHT = torch.tensor([[1.0, 0.0, 1.0], [0.5, 1.0, 1.0]])
 BINS = (16, 32)

@@ -2,13 +2,15 @@
 
 import pytest
 import torch
-from mmpose.models.heads import IntegralRegressionHead
+from mmpose.models.heads import HeatmapHead, IntegralRegressionHead
 from torch import nn
 
 from mmpose_kd.hhd.integral_head import UnbiasedIntegralHead
 from mmpose_kd.hhd.loss import HHDLoss
 
 from ..helpers.hhd import random_maps
+from ..helpers.models import build, okdhp_config
+from ..helpers.ocd import ocd_of
 
 
 def integral_head(cls, **settings):
@@ -36,13 +38,40 @@ def test_bind_to_an_unbiased_head_keeps_the_teacher_s_position():
     assert float(loss(*maps)) == float(HHDLoss(beta=4.0, align='none')(*maps))
 
 
-def test_bind_to_a_head_without_beta_names_the_key():
-    with pytest.raises(ValueError, match=r'HHDLoss.beta=None: Linear has no beta'):
-        HHDLoss().bind(nn.Linear(1, 1))
+@pytest.mark.parametrize(
+    'settings', [{}, dict(beta=10.0), dict(mode='released')], ids=['aligned', 'beta', 'released']
+)
+@pytest.mark.parametrize(
+    ('head', 'name'),
+    [
+        (lambda: nn.Linear(1, 1), 'Linear'),
+        (lambda: HeatmapHead(3, 3, deconv_out_channels=None), 'HeatmapHead'),
+        (lambda: None, 'NoneType'),
+        (lambda: build(okdhp_config(), init=False).head, 'HeatmapHead'),
+        (lambda: build(ocd_of('simcc'), init=False).head, 'SimCCHead'),
+    ],
+    ids=['Linear', 'HeatmapHead', 'no head', 'OKDHPHead', 'OCDHead'],
+)
+def test_a_student_without_a_soft_argmax_is_refused_in_every_mode(head, name, settings):
+    with pytest.raises(ValueError, match=f'HHDLoss: student.head.type={name!r}: .*soft-argmax'):
+        HHDLoss(**settings).bind(head())
+
+
+@pytest.mark.parametrize('mode', ['aligned', 'released'])
+@pytest.mark.parametrize('kind', ['integral', 'dsnt'])
+def test_a_soft_argmax_inside_a_head_of_two_is_found(kind, mode):
+    HHDLoss(mode, beta=1.0).bind(build(ocd_of(kind), init=False).head)
+
+
+def test_another_head_says_by_its_beta_that_it_has_a_soft_argmax():
+    head, loss = nn.Linear(1, 1), HHDLoss()
+    head.beta = 3.0
+    loss.bind(head)
+    assert loss.beta == 3
 
 
 @pytest.mark.parametrize('beta', [0, -1.0, float('nan'), 'ten', True])
-def test_bind_to_a_head_whose_beta_is_none_names_the_key(beta):
+def test_bind_to_a_head_whose_beta_is_no_number_names_the_key(beta):
     head = integral_head(IntegralRegressionHead)
     head.beta = beta
     with pytest.raises(ValueError, match=f'IntegralRegressionHead.beta={beta!r}: .*above 0'):
@@ -60,11 +89,11 @@ def test_bind_has_the_signature_of_every_loss():
     assert loss.beta == 4
 
 
-def test_released_mode_needs_neither_beta_nor_head():
+def test_released_mode_needs_no_beta():
     loss = HHDLoss('released')
     maps = random_maps(0), random_maps(1)
     before = float(loss(*maps))
-    loss.bind(nn.Linear(1, 1))
+    loss.bind(integral_head(IntegralRegressionHead, beta=4.0))
     assert float(loss(*maps)) == before
 
 

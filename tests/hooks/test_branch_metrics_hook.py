@@ -3,7 +3,9 @@
 import mmengine
 import numpy as np
 import pytest
+from mmengine.config import Config
 from mmengine.evaluator import BaseMetric, DumpResults, Evaluator
+from mmengine.runner import BaseLoop
 
 from mmpose_kd.hooks.branch_metrics_hook import BranchMetricsHook, OutputMetric
 
@@ -26,9 +28,12 @@ class MeanX(BaseMetric):
         return {'x': float(np.mean(results))}
 
 
-class Loop:
+class Loop(BaseLoop):
     def __init__(self, evaluator):
         self.evaluator = evaluator
+
+    def run(self):
+        """Not run."""
 
 
 class Run:
@@ -36,7 +41,12 @@ class Run:
 
     def __init__(self, model, evaluator):
         self.model = model
-        self.val_loop = self.test_loop = Loop(evaluator)
+        self.val_loop = self.test_loop = self._val_loop = Loop(evaluator)
+        self._test_loop = dict(type='TestLoop')  # as the Runner keeps one that is not needed
+        self.cfg, self.hooks, self.logger, self.said = Config(), [], self, []
+
+    def warning(self, text):
+        self.said.append(text)
 
 
 def sample(**values):
@@ -148,6 +158,58 @@ def test_an_evaluator_of_another_kind_is_refused_with_its_key():
 
     with pytest.raises(TypeError, match=r'val_evaluator.type=Other'):
         BranchMetricsHook().before_val(Run(okdhp('all'), Other(MeanX())))
+
+
+class Several(Evaluator):
+    """As MMPose's MultiDatasetEvaluator."""
+
+
+@pytest.mark.parametrize('evaluator', [Several(MeanX()), [Evaluator(MeanX())] * 2, None])
+def test_several_evaluators_are_refused_before_the_run(evaluator):
+    with pytest.raises(
+        TypeError, match=r'val_evaluator.type=(Several|list|NoneType): .*Evaluator'
+    ):
+        BranchMetricsHook().before_run(Run(okdhp('all'), evaluator))
+
+
+def test_several_evaluators_are_nothing_to_a_run_of_one_output():
+    BranchMetricsHook().before_run(Run(okdhp(1), Several(MeanX())))
+
+
+def test_a_list_of_metrics_is_one_evaluator():
+    run = Run(okdhp('all'), Evaluator([MeanX(), Parts()]))
+    BranchMetricsHook().before_run(run)
+    assert run.said == []
+
+
+def test_the_evaluator_of_a_test_is_named_as_such():
+    run = Run(okdhp('all'), Evaluator(MeanX()))
+    run._test_loop = Loop(Several(MeanX()))
+    with pytest.raises(TypeError, match=r'test_evaluator.type=Several'):
+        BranchMetricsHook().before_run(run)
+
+
+@pytest.mark.parametrize(
+    ('branch', 'message'),
+    [
+        (None, "model.test_cfg.branch=None: give 'all' to have branch0, branch1, ensemble"),
+        (1, 'model.test_cfg.branch=1: give'),
+    ],
+)
+def test_a_forgotten_branch_all_is_told_before_the_run(branch, message):
+    config = okdhp_config(num_branches=2)
+    if branch is not None:
+        config['test_cfg']['branch'] = branch
+    run = Run(build(config, init=False), Evaluator(MeanX()))
+    BranchMetricsHook().before_run(run)
+    (said,) = run.said
+    assert 'BranchMetricsHook does nothing in this run' in said and message in said
+
+
+def test_a_model_without_several_outputs_is_told_before_the_run():
+    run = Run(build(plain_config(), init=False), Evaluator(MeanX()))
+    BranchMetricsHook().before_run(run)
+    assert 'model.head.type=HeatmapHead has one output' in run.said[0]
 
 
 def test_trunk_and_head_are_compared_before_the_run():

@@ -6,7 +6,7 @@ import torch
 from mmengine.dataset import Compose
 from mmpose.registry import KEYPOINT_CODECS, TRANSFORMS
 
-import mmpose_kd  # noqa: F401  (registers the codec)
+from mmpose_kd.ocd_tcd.codec import heatmap_samples
 
 SIZE = (32, 64)
 HEATMAP = dict(type='MSRAHeatmap', input_size=SIZE, heatmap_size=(8, 16), sigma=1)
@@ -32,8 +32,10 @@ def keypoints():
     return xy, visible
 
 
-def packed(encoder, **settings):
+def packed(encoder, dataset=(1, 2, 1, 1, 3), multiply=False, **settings):
     """The data sample that MMPose's own last two pipeline steps make."""
+    if multiply:
+        settings['use_dataset_keypoint_weights'] = True
     xy, visible = keypoints()
     steps = [
         dict(type='GenerateTarget', encoder=encoder, **settings),
@@ -43,8 +45,9 @@ def packed(encoder, **settings):
         img=np.zeros((SIZE[1], SIZE[0], 3), dtype=np.uint8),
         transformed_keypoints=xy,
         keypoints_visible=visible,
-        dataset_keypoint_weights=np.array([1, 2, 1, 1, 3], dtype=np.float32),
     )
+    if dataset is not None:
+        results['dataset_keypoint_weights'] = np.array(dataset, dtype=np.float32)
     return Compose([TRANSFORMS.build(s) for s in steps])(results)['data_samples']
 
 
@@ -67,11 +70,44 @@ def test_each_target_keeps_its_own_weights():
     assert labels.cross_weights.tolist() == [[1, 1, 1, 0, 1]]
 
 
+def heatmap_weights(*both):
+    """What the heatmap head weighs by in one batch."""
+    found = heatmap_samples(list(both))
+    return [one.gt_instance_labels.keypoint_weights.tolist() for one in found]
+
+
 def test_the_data_sets_weights_count_for_both():
+    """One setting, GenerateTarget's, is enough."""
+    sample = packed(pair(DEPLOYED['regression']), use_dataset_keypoint_weights=True)
+    assert sample.gt_instance_labels.keypoint_weights.tolist() == [[1, 0, 1, 0, 3]]
+    assert heatmap_weights(sample) == [[[1, 2, 1, 0, 3]]]
+
+
+def test_without_the_setting_the_data_sets_weights_count_for_neither():
+    sample = packed(pair(DEPLOYED['regression']))
+    assert heatmap_weights(sample, sample) == [[[1, 1, 1, 0, 1]]] * 2
+
+
+def test_both_settings_together_multiply_once():
     encoder = pair(DEPLOYED['regression'], use_dataset_keypoint_weights=True)
-    labels = packed(encoder, use_dataset_keypoint_weights=True).gt_instance_labels
-    assert labels.keypoint_weights.tolist() == [[1, 0, 1, 0, 3]]
-    assert labels.cross_weights.tolist() == [[1, 2, 1, 0, 3]]
+    sample = packed(encoder, use_dataset_keypoint_weights=True)
+    assert heatmap_weights(sample) == [[[1, 2, 1, 0, 3]]]
+
+
+def test_a_keypoint_outside_the_picture_follows_another_of_the_batch():
+    """Its own weight is 0 with and without the data set's: another sample's tells."""
+    outside = packed(pair(DEPLOYED['regression']), dataset=[1, 2, 1, 1, 1], multiply=True)
+    inside = packed(pair(DEPLOYED['regression']), multiply=True)
+    assert heatmap_weights(outside, inside) == [[[1, 2, 1, 0, 1]], [[1, 2, 1, 0, 3]]]
+
+
+def test_a_data_set_without_weights_and_samples_of_an_older_version_are_taken():
+    assert heatmap_weights(packed(pair(DEPLOYED['regression']), dataset=None)) == [
+        [[1, 1, 1, 0, 1]]
+    ]
+    old = packed(pair(DEPLOYED['regression']))
+    del old.gt_instance_labels.cross_own_weights
+    assert heatmap_weights(old) == [[[1, 1, 1, 0, 1]]]
 
 
 @each

@@ -148,3 +148,16 @@ def test_a_pipeline_without_heatmaps_is_named():
     samples = batch_of(HEADS['regression']['head']['decoder'])
     with pytest.raises(ValueError, match='CrossRepresentationLabel'):
         ocd.loss(images(2), samples)
+
+
+@pytest.mark.parametrize('kind', ['regression', 'simcc'])
+def test_a_head_for_other_channels_names_in_channels_at_the_first_step(kind):
+    for key in ('head.heatmap', 'head.deploy.head'):
+        config = ocd_of(kind)
+        part = config['head']
+        for name in key.split('.')[1:]:
+            part = part[name]
+        part['in_channels'] = 32
+        model = build(config)
+        with pytest.raises(ValueError, match=rf'{key}.in_channels=32: .* 64 channels, give 64'):
+            model.loss(images(), batch_of(codec_of(kind)))
