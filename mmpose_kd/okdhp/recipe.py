@@ -13,9 +13,8 @@ from mmpose.models.heads import CPMHead, HeatmapHead
 from mmpose.registry import MODELS
 from torch import nn
 
-from ..core.checks import built_by, refusal
 from ..core.recipe import Recipe, changed, register, type_name, validates_branches
-from .splits import backbone_steps, unsplittable
+from .splits import backbone_steps, built_backbone, unsplittable
 
 
 def misfit(cfg: dict) -> Optional[str]:
@@ -76,7 +75,9 @@ def distilled(cfg: dict) -> dict:
     if checkpoint is not None:
         start = dict(type='Pretrained', prefix='backbone.', checkpoint=checkpoint)
         backbone = {**backbone, 'init_cfg': start}
-    cut = dict(backbone=backbone, split=default_split(_on_meta(backbone)))
+    with torch.device('meta'):
+        split = default_split(built_backbone(backbone))
+    cut = dict(backbone=backbone, split=split)
     model['backbone'] = dict(type='SharedTrunk', **copy.deepcopy(cut))
     model['head'] = dict(type='OKDHPHead', **cut, head=head)
     if neck is not None:  # comes after the split, so it belongs to the branches
@@ -103,16 +104,6 @@ def default_split(backbone: nn.Module) -> str:
         stages = [i for i, name in enumerate(names) if name.startswith('stage')]
         return names[stages[-1] - 1]
     return 'end'
-
-
-def _on_meta(backbone: dict) -> nn.Module:
-    """A backbone without weights."""
-    try:
-        with torch.device('meta'):
-            return built_by(MODELS, backbone, 'backbone')
-    except RuntimeError as error:
-        why = f'it cannot be built without weights, as OKDHPHead has to: {error}'
-        raise refusal('backbone.type', type_name(backbone), why) from error
 
 
 def _dict(cfg) -> dict:

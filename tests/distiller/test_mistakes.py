@@ -153,7 +153,7 @@ def test_a_student_output_without_gradient_is_refused():
 
 def test_init_model_is_told_to_export_first():
     """mmpose.apis.init_model sets model.train_cfg=None."""
-    with pytest.raises(ValueError, match='PoseDistiller with model.train_cfg=None.*export it fir'):
+    with pytest.raises(ValueError, match=r'model\.train_cfg=None.*export it first'):
         build(dict(distiller_config(), train_cfg=None), init=False)
 
 

@@ -166,9 +166,7 @@ class Several(Evaluator):
 
 @pytest.mark.parametrize('evaluator', [Several(MeanX()), [Evaluator(MeanX())] * 2, None])
 def test_several_evaluators_are_refused_before_the_run(evaluator):
-    with pytest.raises(
-        TypeError, match=r'val_evaluator.type=(Several|list|NoneType): .*Evaluator'
-    ):
+    with pytest.raises(TypeError, match=r'val_evaluator.type=(Several|list|NoneType): '):
         BranchMetricsHook().before_run(Run(okdhp('all'), evaluator))
 
 

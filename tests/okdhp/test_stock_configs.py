@@ -47,7 +47,7 @@ def is_ours(cfg: dict) -> bool:
 
 
 def kind_of(cfg: dict) -> tuple[str, str, str, str]:
-    """Backbone, neck, head and codec in short."""
+    """Backbone, neck, head and codec in short; sizes of pictures and maps are not told apart."""
     model = cfg['model']
     backbone, codec = dict(model['backbone']), model['head']['decoder']
     width = [backbone.get('depth')]
@@ -58,8 +58,7 @@ def kind_of(cfg: dict) -> tuple[str, str, str, str]:
     name = ' '.join([backbone['type'], *(str(w) for w in width if w)])
     details = [codec.get('heatmap_type'), 'unbiased' if codec.get('unbiased') else None]
     target = ' '.join([codec['type'], *(d for d in details if d)])
-    size = 'x'.join(map(str, codec['input_size']))
-    return name, type_name(model.get('neck')), model['head']['type'], f'{target}, {size}'
+    return name, type_name(model.get('neck')), model['head']['type'], target
 
 
 @functools.lru_cache(maxsize=1)
@@ -124,7 +123,7 @@ def test_a_stock_config_builds_or_is_refused_with_its_key(name, how, message):
 @pytest.mark.slow
 @pytest.mark.parametrize('how', ['okdhp', BY_HAND])
 def test_every_kind_of_stock_config_builds_or_is_refused_with_its_key(how):
-    assert len(stock_kinds()) > 50
+    assert len(stock_kinds()) > 30
     said = {kind: answer(stock_config(names[0]), how) for kind, names in stock_kinds().items()}
     assert not {kind: answer for kind, answer in said.items() if not names_a_key(answer)}
 
