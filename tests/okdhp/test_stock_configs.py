@@ -111,7 +111,7 @@ def test_a_stock_neck_is_moved_by_the_recipe_and_refused_with_its_key_by_hand(na
     ('name', 'how', 'message'),
     [
         ('td-hm_mobilenetv2_8xb64-210e_coco-256x192.py', BY_HAND, 'builds'),
-        ('td-hm_litehrnet-18_8xb32-210e_coco-256x192.py', 'okdhp', 'builds'),
+        ('td-hm_litehrnet-18_8xb64-210e_coco-256x192.py', 'okdhp', 'builds'),
         ('td-hm_hrnet-w32_udp-regress-8xb64-210e_coco-256x192.py', 'okdhp', 'heatmap_type='),
         ('td-hm_hourglass52_8xb32-210e_coco-256x256.py', BY_HAND, "split='stage3'"),
     ],
