@@ -15,6 +15,7 @@ import torch
 from mmengine.logging import print_log
 from torch import Tensor
 
+from ..core.checks import checked_choice, checked_number, checked_whole
 from .compact import DamagedError, decode, encode
 
 STORES = ('float16', 'regions')
@@ -46,6 +47,18 @@ class CacheKey(NamedTuple):
     picture: int
 
 
+def checked_settings(store: str, region_size: int, max_gb: Optional[float]) -> dict:
+    """Settings of :class:`TeacherCache`, by name.
+
+    Raises:
+        ValueError: One is out of its range.
+    """
+    checked_choice(store, f'{HOOK}.store', STORES)
+    checked_whole(region_size, f'{HOOK}.region_size', least=1, of='pixels')
+    checked_number(max_gb, f'{HOOK}.max_gb', above=0, optional=True)
+    return dict(store=store, region_size=region_size, max_gb=max_gb)
+
+
 class TeacherCache:
     """What one teacher put out for augmented pictures, in an SQLite file.
 
@@ -64,7 +77,8 @@ class TeacherCache:
         whole: Names of outputs that ``'regions'`` leaves whole: those that are no keypoint maps.
 
     Raises:
-        ValueError: The file is damaged, foreign, of another fingerprint, or cannot be opened.
+        ValueError: A setting that cannot be used; the file is damaged, foreign, of another
+            fingerprint, or cannot be opened.
     """
 
     def __init__(
@@ -76,6 +90,8 @@ class TeacherCache:
         max_gb: Optional[float] = None,
         whole: Collection[str] = (),
     ):
+        settings = checked_settings(store, region_size, max_gb)
+        store, region_size, max_gb = settings.values()
         self.path = Path(path)
         self.region = region_size if store == 'regions' else 0
         self.max_gb = max_gb

@@ -11,10 +11,10 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmpose.registry import HOOKS
 
-from ..core.checks import checked_choice, checked_name, checked_number, checked_whole
+from ..core.checks import checked_name
 from ..core.random_state import random_states_kept
 from ..core.runner import tell_lost_hooks, unwrapped
-from .cache import HOOK, STORES, TeacherCache
+from .cache import HOOK, TeacherCache, checked_settings
 
 PIPELINE = 'train_dataloader.dataset.pipeline'
 
@@ -50,11 +50,7 @@ class TeacherCacheHook(Hook):
         max_gb: Optional[float] = None,
     ):
         self.path = Path(checked_name(path, f'{HOOK}.path'))
-        self.settings = dict(
-            store=checked_choice(store, f'{HOOK}.store', STORES),
-            region_size=checked_whole(region_size, f'{HOOK}.region_size', least=1, of='pixels'),
-            max_gb=checked_number(max_gb, f'{HOOK}.max_gb', above=0, optional=True),
-        )
+        self.settings = checked_settings(store, region_size, max_gb)
 
     def before_run(self, runner: Runner) -> None:
         """Tell if the config has lost inherited hooks."""
