@@ -22,11 +22,6 @@ def stated_config(saved: dict) -> dict:
     return literal_config(meta_of(saved).get('cfg'))
 
 
-def stated_keypoints(saved: dict) -> dict:
-    """Names of the keypoints that a checkpoint was trained for, by number; {} if not stated."""
-    return keypoint_names(meta_of(saved).get('dataset_meta'))
-
-
 def keypoint_names(dataset_meta) -> dict:
     """``keypoint_id2name`` of a data set's meta data, {} if there is none."""
     names = dataset_meta.get('keypoint_id2name') if isinstance(dataset_meta, dict) else None

@@ -105,24 +105,6 @@ def training_pipelines(cfg: dict) -> Iterator[list]:
             yield hook['switch_pipeline']
 
 
-def with_codec(cfg: dict, codec: dict) -> None:
-    """Let every training pipeline make the targets of a codec, in place.
-
-    Raises:
-        ValueError: There is no ``GenerateTarget`` to change.
-    """
-    steps = [
-        step
-        for pipeline in training_pipelines(cfg)
-        for step in pipeline
-        if type_name(step) == 'GenerateTarget'
-    ]
-    if not steps:
-        raise ValueError('train_dataloader.dataset.pipeline has no GenerateTarget')
-    for step in steps:
-        step['encoder'] = copy.deepcopy(codec)
-
-
 def input_size_of(codec: Optional[dict]) -> Optional[tuple[int, int]]:
     """Width and height of the input that a codec's config is for, None if it does not say."""
     size = (codec or {}).get('input_size')
