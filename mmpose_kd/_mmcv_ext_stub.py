@@ -31,6 +31,7 @@ def _install():
     import importlib.util
     import os
     import shutil
+    import tempfile
     from importlib.machinery import PathFinder
 
     mmcv = importlib.util.find_spec('mmcv')
@@ -41,8 +42,8 @@ def _install():
     if found is not None and found.origin != target:  # an earlier copy is brought up to date
         return f'mmcv has its own operators: {found.origin}'
     # Written beside and renamed, so that a half-written copy never passes for the module.
-    shutil.copyfile(__file__, target + '.part')
-    os.replace(target + '.part', target)
+    with tempfile.TemporaryDirectory(dir=os.path.dirname(target)) as folder:
+        os.replace(shutil.copyfile(__file__, os.path.join(folder, '_ext.py')), target)
     return f'mmcv has no compiled operators, wrote a stand-in: {target}'
 
 

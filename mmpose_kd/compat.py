@@ -1,15 +1,14 @@
 """What has to be true before mmpose_kd can import MMPose; :func:`prepare` sees to it.
 
 Three independent things: the installed versions are checked, a lite mmcv gets a stand-in for
-its compiled operators, and MMEngine's training checkpoints are made loadable under torch's
-safe loader.
+its compiled operators, and MMEngine gets a loader that reads its own training checkpoints under
+torch's safe loader.
 """
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
-import pickle
 import sys
 from dataclasses import dataclass
 from importlib import metadata
@@ -67,7 +66,10 @@ def prepare() -> None:
     """
     check_versions()
     stub_missing_mmcv_ops()
-    allow_mmengine_checkpoints()
+    # not before: it imports torch and MMEngine
+    from .core.safe_loading import register_loader
+
+    register_loader()
 
 
 def check_versions(requirements: tuple[Requirement, ...] = REQUIREMENTS) -> None:
@@ -145,70 +147,3 @@ def stub_missing_mmcv_ops() -> None:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     sys.modules[name] = module
-
-
-HISTORY_STATISTICS = ('min', 'max', 'current', 'mean')
-
-
-def history_buffer_method(owner, name):
-    """Stand in for ``getattr`` in checkpoints: serves HistoryBuffer's own statistics only.
-
-    HistoryBuffer pickles its statistics methods as ``getattr(HistoryBuffer, 'min')``. The true
-    ``getattr`` in the safe loader would be a way out of it.
-
-    Raises:
-        pickle.UnpicklingError: Anything else is asked for.
-    """
-    from mmengine.logging import HistoryBuffer
-
-    if owner is HistoryBuffer and type(name) is str and name in HISTORY_STATISTICS:
-        return getattr(HistoryBuffer, name)
-    raise pickle.UnpicklingError(
-        f'the checkpoint asks for attribute {name!r} of {owner!r}; mmpose_kd allows only the '
-        f'methods {", ".join(HISTORY_STATISTICS)} of mmengine.logging.HistoryBuffer'
-    )
-
-
-def empty_bytes() -> bytes:
-    """Stand in for ``bytes`` in checkpoints: how an empty numpy array is pickled.
-
-    Data sets without sigmas (faces, hands) have one in the meta data of every checkpoint.
-    Given any arguments it raises a TypeError: no memory is allocated on a file's word.
-    """
-    return b''
-
-
-def allow_mmengine_checkpoints() -> None:
-    """Let ``torch.load(..., weights_only=True)`` read checkpoints that MMEngine's Runner wrote.
-
-    torch 2.6 made the safe loader the default, and it refuses the log history that MMEngine
-    stores beside the weights. The few classes needed are registered; everything else is still
-    refused. Older torch has no such list and loads these files as it is.
-    """
-    import torch
-
-    if Version(torch.__version__).release < (2, 6):
-        return
-
-    import numpy as np
-    from mmengine.logging import HistoryBuffer
-
-    core = importlib.import_module(np.empty(0).__reduce__()[0].__module__)
-    # Numbers, truth values and text; no objects or records.
-    codes = np.typecodes['AllInteger'] + np.typecodes['AllFloat'] + '?SU'
-    classes = {HistoryBuffer, np.ndarray, np.dtype, *(type(np.dtype(code)) for code in codes)}
-    torch.serialization.add_safe_globals(
-        [
-            # With its name, although the class alone would do: torch's safe_globals(), as
-            # onedl-mmengine uses it, takes away equal entries when it ends, whoever made them.
-            *((cls, f'{cls.__module__}.{cls.__qualname__}') for cls in classes),
-            (history_buffer_method, 'builtins.getattr'),
-            (empty_bytes, 'builtins.bytes'),
-            # numpy 2 renamed the module: a file written under either loads under either.
-            *(
-                (getattr(core, function), f'{module}.{function}')
-                for function in ('_reconstruct', 'scalar')
-                for module in ('numpy.core.multiarray', 'numpy._core.multiarray')
-            ),
-        ]
-    )

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
 from scipy.io import savemat
 
+from mmpose_kd.core.checkpoints import read_checkpoint
 from mmpose_kd.export import export_student
 
 SAMPLES = os.environ.get('MMPOSE_KD_SAMPLES')
@@ -195,7 +195,7 @@ def test_config_trains_resumes_tests_and_exports(config, folder, monkeypatch):
     assert [validation['step'] for validation in validations] == [1, 2]
     assert {f'{name}/{metric}' for name in [*branches, 'ensemble']} <= set(validations[-1])
     assert list((folder / 'work').glob(f'best_{metric.replace("/", "_")}_epoch_*.pth'))
-    last = torch.load(folder / 'work/epoch_2.pth', weights_only=True)
+    last = read_checkpoint(folder / 'work/epoch_2.pth')
     assert (last['meta']['epoch'], last['meta']['iter']) == (2, 2)
 
     # the student, in MMPose without mmpose_kd, measures what its branch does
@@ -239,7 +239,7 @@ def test_config_with_a_teacher_trains_resumes_tests_and_exports(config, folder, 
     assert [record['step'] for record in records if metric in record] == [1, 2]
     logs = [path.read_text() for path in (folder / 'work').glob('*/*.log')]
     assert sum(f'teacher {metric}' in log for log in logs) == 1
-    last = torch.load(folder / 'work/epoch_2.pth', weights_only=True)
+    last = read_checkpoint(folder / 'work/epoch_2.pth')
     assert all(key.startswith(('student.', 'distill.')) for key in last['state_dict'])
 
     monkeypatch.chdir(folder)
@@ -273,7 +273,7 @@ def test_config_with_a_heatmap_head_beside_trains_resumes_tests_and_exports(
     assert [validation['step'] for validation in validations] == [1, 2]
     assert {f'{head}/{metric}' for head in heads} <= set(validations[-1])
     assert list((folder / 'work').glob(f'best_{metric.replace("/", "_")}_epoch_*.pth'))
-    last = torch.load(folder / 'work/epoch_2.pth', weights_only=True)
+    last = read_checkpoint(folder / 'work/epoch_2.pth')
     state = last.get('ema_state_dict') or last['state_dict']  # EMAHook has them exchanged
     balance = [value for key, value in state.items() if key.endswith('head.balance.step')]
     assert balance == [2]  # it went on where the first epoch ended
@@ -303,7 +303,7 @@ def test_config_with_its_own_guides_trains_resumes_tests_and_exports(config, fol
     assert [step['epoch'] for step in steps] == [1, 2, 2]
     assert {'loss_dskd_kd', 'loss_dskd_cls'} <= set(steps[-1])
     assert all(np.isfinite(step['loss']) for step in steps)
-    last = torch.load(folder / 'work/epoch_2.pth', weights_only=True)
+    last = read_checkpoint(folder / 'work/epoch_2.pth')
     assert [g['file'] for g in last['dskd']['guides']][-1] == 'dskd_epoch_1.pth'
 
     monkeypatch.chdir(folder)

@@ -12,6 +12,8 @@ from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from mmpose_kd.core.checkpoints import read_checkpoint
+
 from .helpers import ROOT
 from .helpers.models import HRNET, okdhp_config
 from .helpers.runs import draw, run_config
@@ -45,7 +47,7 @@ def train(cfg: dict, stop_at=None, **changes):
 
 
 def weights(path):
-    return torch.load(path, weights_only=True)['state_dict']
+    return read_checkpoint(path)['state_dict']
 
 
 def test_a_resumed_run_ends_with_the_same_weights_to_the_last_bit(data, tmp_path):
@@ -70,7 +72,7 @@ def test_ema_trains_and_resumes(data, tmp_path):
     train(cfg, train_cfg__max_epochs=1)
     runner = train(cfg, train_cfg__max_epochs=2, resume=True)
     assert runner.epoch == 2
-    saved = torch.load(tmp_path / 'epoch_2.pth', weights_only=True)
+    saved = read_checkpoint(tmp_path / 'epoch_2.pth')
     assert 'ema_state_dict' in saved
     assert all(torch.isfinite(v).all() for v in saved['state_dict'].values())
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
+import zipfile
 from pathlib import Path
 from typing import Union
 
 import torch
+
+from .safe_loading import load_safely
+from .whole_files import write_whole
 
 
 class CheckpointError(ValueError):
@@ -34,26 +37,52 @@ def read_checkpoint(path: Union[str, Path]) -> dict:
     if not file.is_file():
         raise FileNotFoundError(f'{file}: no such file')
     try:
-        saved = torch.load(file, map_location='cpu', weights_only=True)
+        saved = load_safely(file)
     except Exception as error:  # a truncated, foreign or unsafe file: torch raises many types
         if fetched:
             file.unlink()  # so that it is fetched again
-        raise CheckpointError(f'{path} cannot be read as a checkpoint: {error}') from error
+        raise CheckpointError(f'{path} cannot be read as a checkpoint: {_why(error)}') from error
     if not isinstance(saved, dict):
         raise CheckpointError(f'{file} holds a {type(saved).__name__}, not a checkpoint')
     return saved
 
 
 def write_checkpoint(content: dict, path: Union[str, Path]) -> None:
-    """Write a checkpoint whole or not at all, also if the process is killed meanwhile."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    half = path.with_name(f'.{path.name}.half')
-    with open(half, 'wb') as file:
-        torch.save(content, file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(half, path)
+    """Write a checkpoint whole or not at all.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    write_whole(path, lambda unfinished: torch.save(content, unfinished))
+
+
+def is_whole_checkpoint(path: Union[str, Path]) -> bool:
+    """Whether a file is there to its end: a checkpoint's table of contents stands last."""
+    try:
+        with zipfile.ZipFile(path):
+            return True
+    except (OSError, zipfile.BadZipFile):
+        return False
+
+
+def whole_checkpoints(folder: Union[str, Path]) -> list[Path]:
+    """The training checkpoints in a folder that are not cut, the latest last."""
+    numbered = [
+        (int(found.group(1)), path)
+        for path in Path(folder).glob('*.pth')
+        if (found := re.fullmatch(r'(?:epoch|iter)_(\d+)', path.stem))
+    ]
+    return [path for _, path in sorted(numbered) if is_whole_checkpoint(path)]
+
+
+def _why(error: Exception) -> str:
+    """In one line, without torch's advice to load the file unsafely."""
+    text = str(error)
+    asked = re.search(r'Unsupported global: GLOBAL (\S+)', text)
+    if asked:
+        return f'it asks for {asked.group(1)}, which is nothing that a checkpoint needs'
+    lines = text.partition('WeightsUnpickler error:')[2].strip() or text.strip()
+    return lines.partition('\n')[0].strip() or type(error).__name__
 
 
 def _fetch(url: str) -> Path:

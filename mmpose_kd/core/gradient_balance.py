@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Optional, Union
 
 import torch
-from mmengine.dist import all_reduce
+from mmengine.dist import all_reduce, get_world_size
 from torch import Tensor, nn
 
 from .checks import built, checked_number, checked_whole, refusal
@@ -21,25 +21,41 @@ class GradientBalance(nn.Module):
         \; / \; \overline{\|\partial L_{aux} / \partial f\|}
 
     with the L2 norms over the whole batch's features f, and running averages of them. They are
-    measured at the first step and at every ``interval``-th after it, by a backward pass through
-    the heads alone; other steps cost nothing. The averages and the step are buffers: a resumed
-    run goes on as it would have. Of several processes all get the same factor: they measure at
-    the same steps and take the mean of the squares. A norm that is 0 or not finite (a batch
-    without labels, an overflow in half precision) changes nothing.
+    measured at each of the first ``warmup`` steps and at every ``interval``-th later, by a
+    backward pass through the heads alone; other steps cost nothing. The n-th measurement has a
+    share of 1 / n in the average, later ``momentum``: no single one decides for many steps. And c
+    stays within ``limit``: an auxiliary loss that has hardly any gradient is not made one that
+    is all gradient at the next batch.
+
+    The averages and the step are buffers: a resumed run goes on as it would have. Of several
+    processes all get the same factor, and the averages are those of one process with their
+    batches together. A norm that is 0 or not finite (a batch without labels, an overflow in half
+    precision) changes nothing.
 
     Args:
         interval (int): Steps between two measurements, at least 1.
-        momentum (float): Share of a new measurement in the average, in (0, 1].
+        momentum (float): Least share of a new measurement in the average, in (0, 1].
+        warmup (int): Steps at the beginning that are all measured, at least 1.
+        limit (float): The largest c, at least 1; the smallest is 1 / limit.
         key (str): Name of the config key, for messages.
 
     Raises:
         ValueError: A setting out of its range.
     """
 
-    def __init__(self, interval: int = 20, momentum: float = 0.1, key: str = 'balance'):
+    def __init__(
+        self,
+        interval: int = 20,
+        momentum: float = 0.1,
+        warmup: int = 10,
+        limit: float = 1e4,
+        key: str = 'balance',
+    ):
         super().__init__()
         self.interval = checked_whole(interval, f'{key}.interval', least=1, of='steps')
         self.momentum = checked_number(momentum, f'{key}.momentum', above=0, most=1)
+        self.warmup = checked_whole(warmup, f'{key}.warmup', least=1, of='steps')
+        self.limit = checked_number(limit, f'{key}.limit', least=1)
         self.register_buffer('norms', torch.zeros(2))  # of the main and the auxiliary loss
         self.register_buffer('step', torch.zeros((), dtype=torch.long))
         self._step = None  # the same as a number, so that no step waits for the device
@@ -72,20 +88,26 @@ class GradientBalance(nn.Module):
             self._step = int(self.step)
         shared = [f for f in features if f.requires_grad]
         if torch.is_grad_enabled() and shared:
-            if self._step % self.interval == 0:
+            if self._step < self.warmup or self._step % self.interval == 0:
                 self._measure(main, auxiliary, shared)
             self._step += 1
             self.step += 1
         main_norm, auxiliary_norm = self.norms.unbind()
         measured = (main_norm > 0) & (auxiliary_norm > 0)
-        return torch.where(measured, main_norm / auxiliary_norm.clamp(min=1e-30), 1.0)
+        factor = torch.where(measured, main_norm / auxiliary_norm.clamp(min=1e-30), 1.0)
+        return factor.clamp(1 / self.limit, self.limit)
 
     def _measure(self, main: Tensor, auxiliary: Tensor, shared: list[Tensor]) -> None:
         squares = torch.stack([_square_norm(loss, shared) for loss in (main, auxiliary)])
+        # a loss is a mean over its process's batch, 1 / W of them all, and so is each gradient
+        processes = get_world_size()
         all_reduce(squares, op='mean')
-        found = squares.sqrt()
+        found = (squares / processes).sqrt()
         good = (torch.isfinite(found) & (found > 0)).all()
-        moved = torch.where(self.norms > 0, self.norms.lerp(found, self.momentum), found)
+        warm = min(self._step, self.warmup)
+        count = warm + max(self._step - warm, 0) // self.interval + 1
+        moved = self.norms.lerp(found, max(1 / count, self.momentum))
+        moved = torch.where(self.norms > 0, moved, found)
         self.norms.copy_(torch.where(good, moved, self.norms))
 
 

@@ -7,7 +7,6 @@ and keeps its pictures byte for byte.
 from __future__ import annotations
 
 import json
-import os
 import re
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import cv2
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ..core.checks import checked_whole
+from ..core.whole_files import write_whole
 from .pose import KEYPOINTS
 from .scene import SPLITS, draw_picture
 
@@ -26,7 +26,7 @@ SKELETON = [[16, 14], [14, 12], [17, 15], [15, 13], [12, 13], [6, 12], [7, 13], 
             [7, 9], [8, 10], [9, 11], [2, 3], [1, 2], [1, 3], [2, 4], [3, 5], [4, 6],
             [5, 7]]  # fmt: skip
 
-OUR_FILES = re.compile(r'\.?drawn_\d{6}\.jpg(\.tmp)?')
+OUR_FILES = re.compile(r'drawn_\d{6}\.jpg')
 
 
 def draw_dataset(
@@ -131,7 +131,10 @@ def _draw_split(out: Path, split: str, size: int, seed: int, advance) -> None:
         for k, person in enumerate(people):
             annotations.append({'id': 10 * image_id + k, 'image_id': image_id, **person})
         jpeg = cv2.imencode('.jpg', picture, [cv2.IMWRITE_JPEG_QUALITY, 92])[1]
-        _write(out / f'{split}2017' / _file_name(i), jpeg.tobytes())
+        write_whole(
+            out / f'{split}2017' / _file_name(i),
+            lambda path, jpeg=jpeg: path.write_bytes(jpeg.tobytes()),
+        )
         advance()
     category = {'id': 1, 'name': 'person', 'supercategory': 'person',
                 'keypoints': list(KEYPOINTS), 'skeleton': SKELETON}  # fmt: skip
@@ -142,11 +145,4 @@ def _draw_split(out: Path, split: str, size: int, seed: int, advance) -> None:
         'annotations': annotations,
         'categories': [category],
     }
-    _write(annotation_file(out, split), json.dumps(content).encode())
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Writes a file whole or not at all."""
-    temporary = path.with_name(f'.{path.name}.tmp')
-    temporary.write_bytes(content)
-    os.replace(temporary, path)
+    write_whole(annotation_file(out, split), lambda path: path.write_text(json.dumps(content)))

@@ -83,7 +83,7 @@ def work(settings: Settings, command: str) -> list[Run]:
     configs, out = read_configs(settings), settings.out
     plain, *distilled = configs
     out.mkdir(parents=True, exist_ok=True)
-    with open(out / 'lock', 'w') as lock:
+    with open(out / 'lock', 'a') as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

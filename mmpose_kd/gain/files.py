@@ -1,23 +1,11 @@
-"""Files that are written whole or not at all."""
+"""Text and JSON files, written whole or not at all."""
 
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Callable
 from pathlib import Path
 
-
-def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Call ``write`` with a path beside ``path``, then move what it wrote into place."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # the ending stays: numpy and matplotlib go by it
-    unfinished = path.with_name(f'.{os.getpid()}-{path.name}')
-    try:
-        write(unfinished)
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+from ..core.whole_files import write_whole
 
 
 def write_text(path: Path, text: str) -> None:

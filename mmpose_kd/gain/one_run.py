@@ -12,7 +12,6 @@ import shutil
 import subprocess
 import sys
 import time
-import zipfile
 from pathlib import Path
 from typing import Optional
 
@@ -23,7 +22,7 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from mmpose.registry import MODELS
 
-from ..core.checkpoints import read_checkpoint, write_checkpoint
+from ..core.checkpoints import read_checkpoint, whole_checkpoints, write_checkpoint
 from ..core.deployed import training_part
 from ..export import export_student, plain_config, training_hooks
 from ..records import learning_curve
@@ -91,8 +90,7 @@ def _same(a: torch.Tensor, b: torch.Tensor) -> bool:
 
 def newest_checkpoint(work: Path) -> Optional[Path]:
     """The whole checkpoint of the latest epoch: a stop may leave half a file."""
-    whole = [path for path in work.glob('epoch_*.pth') if zipfile.is_zipfile(path)]
-    return max(whole, key=lambda path: int(path.stem.partition('_')[2]), default=None)
+    return next(reversed(whole_checkpoints(work)), None)
 
 
 def build_runner(folder: Path) -> Runner:
@@ -175,7 +173,7 @@ def finish(folder: Path, checkpoint: Path) -> None:
 
 def main(folder: Path) -> None:
     """Do what is left to do of the run in a folder."""
-    with open(folder / 'lock', 'w') as lock:
+    with open(folder / 'lock', 'a') as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import random
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import torch
 from mmengine.dataset import RepeatDataset
 from mmengine.dist import get_rank
-from mmengine.hooks import Hook
-from mmengine.runner import IterBasedTrainLoop, Runner
+from mmengine.hooks import CheckpointHook, Hook
+from mmengine.optim import OptimWrapperDict
+from mmengine.runner import IterBasedTrainLoop, Runner, find_latest_checkpoint
 from mmpose.registry import HOOKS
 
+from ..core.checkpoints import is_whole_checkpoint, whole_checkpoints
+from ..core.checks import refusal
 from ..core.random_state import random_states_kept
 from ..core.runner import datasets_of, tell_lost_hooks
+from ..core.whole_files import BACKEND
 
 
 @HOOKS.register_module()
@@ -31,10 +37,16 @@ class ExactResumeHook(Hook):
 
     The pipeline's steps must draw from ``random``, ``numpy.random`` or torch, as MMPose's do.
 
+    Checkpoints are written whole or not at all, unless ``CheckpointHook`` is given a backend. If
+    the newest one was cut all the same (of a run without this hook, a copy that broke off), a
+    warning names it and ``--resume`` goes on from the one before.
+
     Raises:
-        ValueError: Before the training: ``randomness.seed`` is not set, the run counts
-            iterations instead of epochs, or a ``RepeatDataset`` shows a sample several times in
-            an epoch, which would be the same picture each time.
+        ValueError: Before the training: ``randomness.seed`` is not set; the run counts
+            iterations instead of epochs; a ``RepeatDataset`` or ``sample_ratio_factor`` shows a
+            sample several times in an epoch, which would be the same picture each time; an
+            epoch ends between two steps of the optimizer (``accumulative_counts``), whose half
+            sum of gradients no checkpoint holds; there is no whole checkpoint to resume from.
     """
 
     priority = 'VERY_LOW'  # after hooks that switch the pipeline
@@ -44,8 +56,12 @@ class ExactResumeHook(Hook):
         self.epoch = torch.zeros((), dtype=torch.int64).share_memory_()
 
     def before_run(self, runner: Runner) -> None:
-        """Tell if the config has lost inherited hooks."""
+        """See to whole checkpoints; tell if the config has lost inherited hooks."""
         tell_lost_hooks(runner)
+        for hook in runner.hooks:
+            if isinstance(hook, CheckpointHook):
+                write_whole_checkpoints(hook)
+        resume_from_whole_checkpoint(runner)
 
     def before_train(self, runner: Runner) -> None:
         """Look at the settings."""
@@ -59,12 +75,32 @@ class ExactResumeHook(Hook):
                 'custom_hooks: ExactResumeHook needs randomness=dict(seed=...): without it the '
                 'order of the data is another one after a resume'
             )
-        if any(isinstance(d, RepeatDataset) for d in datasets_of(runner.train_dataloader.dataset)):
-            raise ValueError(
-                'train_dataloader.dataset: with ExactResumeHook a RepeatDataset would show the '
-                'same pictures several times in an epoch; give the data set in it, and more epochs'
-            )
+        for dataset in datasets_of(runner.train_dataloader.dataset):
+            if isinstance(dataset, RepeatDataset):
+                raise ValueError(
+                    'train_dataloader.dataset: with ExactResumeHook a RepeatDataset would show '
+                    'the same pictures several times in an epoch; give the data set in it, and '
+                    'more epochs'
+                )
+            if getattr(dataset, 'resample', False):
+                raise ValueError(
+                    'train_dataloader.dataset.sample_ratio_factor: with ExactResumeHook samples '
+                    'cannot be drawn anew in each epoch; leave it out'
+                )
+        self._check_accumulation(runner)
         self.seed = runner.cfg.randomness.seed
+
+    def _check_accumulation(self, runner: Runner) -> None:
+        wrapper, steps = runner.optim_wrapper, len(runner.train_dataloader)
+        wrappers = wrapper.values() if isinstance(wrapper, OptimWrapperDict) else [wrapper]
+        for each in wrappers:
+            count = each._accumulative_counts
+            if steps % count:
+                raise ValueError(
+                    f'optim_wrapper.accumulative_counts={count}: with ExactResumeHook it must '
+                    f'divide the {steps} iterations of an epoch, whose end would fall between '
+                    'two steps of the optimizer; give a divisor, or another batch_size'
+                )
 
     def before_train_epoch(self, runner: Runner) -> None:
         """Seed the generators; tell the samples the epoch."""
@@ -73,7 +109,8 @@ class ExactResumeHook(Hook):
         for number, dataset in enumerate(datasets_of(runner.train_dataloader.dataset)):
             if getattr(dataset, 'pipeline', None) is not None:
                 seed = f'{self.seed} {number}'
-                dataset.pipeline = SeededPipeline(dataset.pipeline, seed, self.epoch)
+                combined = hasattr(dataset, 'datasets')
+                dataset.pipeline = SeededPipeline(dataset.pipeline, seed, self.epoch, combined)
         number = int(_digest(self.seed, runner.epoch, 'rank', get_rank())[:16], 16)
         random.seed(number)
         np.random.seed(number % 2**32)
@@ -96,10 +133,13 @@ class SeededPipeline:
         pipeline: The data set's; its own attributes can be reached here too.
         seed: The run's and the data set's.
         epoch: A number in memory that processes share.
+        combined: Whether the data set is made of several, in which the numbers of the samples
+            repeat: the picture's name and the annotation's id count then too.
     """
 
-    def __init__(self, pipeline: Callable, seed: str, epoch: torch.Tensor):
+    def __init__(self, pipeline: Callable, seed: str, epoch: torch.Tensor, combined: bool = False):
         self.pipeline, self.seed, self.epoch = pipeline, seed, epoch
+        self.combined = combined
 
     def __getattr__(self, name: str):
         if name == 'pipeline' or name.startswith('__'):  # asked for while being unpickled
@@ -108,11 +148,50 @@ class SeededPipeline:
 
     def __call__(self, sample: dict):
         key = (self.seed, int(self.epoch), sample.get('sample_idx'))
+        if self.combined:
+            key += (os.path.basename(str(sample.get('img_path'))), sample.get('id'))
         with random_states_kept(_digest(*key)):
             packed = self.pipeline(sample)
         if packed is None:  # the data set draws another sample
             np.random.seed(int(_digest(*key, 'another')[:8], 16))
         return packed
+
+
+def write_whole_checkpoints(hook: CheckpointHook) -> None:
+    """Let MMEngine's hook write whole files, if it writes to a folder and has no other backend."""
+    on_server = '://' in str(hook.out_dir or '')
+    if hook.backend_args is None and hook.file_client_args is None and not on_server:
+        hook.backend_args = dict(backend=BACKEND)
+
+
+def resume_from_whole_checkpoint(runner: Runner) -> None:
+    """Pass over a checkpoint that was cut, before MMEngine resumes from it.
+
+    Raises:
+        ValueError: There is none before it; or it is the one that ``load_from`` names.
+    """
+    if not runner._resume:
+        return
+    named = runner._load_from
+    if named is not None:
+        if os.path.isfile(named) and not is_whole_checkpoint(named):
+            raise refusal('load_from', named, 'it was cut or is damaged, give the one before it')
+        return
+    latest = find_latest_checkpoint(runner.work_dir)
+    if latest is None or is_whole_checkpoint(latest):
+        return
+    folder = Path(latest).parent if latest else Path(runner.work_dir)
+    whole = [path for path in whole_checkpoints(folder) if path != Path(latest)]
+    name = latest or f'{runner.work_dir}/last_checkpoint'
+    if not whole:
+        raise ValueError(
+            f'resume=True: {name} was cut or is missing, and there is no whole checkpoint before '
+            f'it in {folder}: give one as load_from, or begin anew without resume'
+        )
+    runner._load_from = str(whole[-1])
+    runner.logger.warning(
+        f'resume: {name} was cut or is missing; the run goes on from {whole[-1]}, the one before'
+    )
 
 
 def _digest(*parts) -> str:

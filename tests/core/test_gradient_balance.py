@@ -37,7 +37,7 @@ def test_several_features_count_together_and_unused_ones_not():
 
 
 def test_it_measures_at_every_interval_th_step_and_averages():
-    balance = GradientBalance(interval=2, momentum=0.5)
+    balance = GradientBalance(interval=2, momentum=0.5, warmup=1)
     found = []
     for main in (3.0, 5.0, 5.0, 7.0):
         f = feature()
@@ -45,8 +45,39 @@ def test_it_measures_at_every_interval_th_step_and_averages():
     assert found == pytest.approx([3, 3, 4, 4])  # (3 + 5) / 2 at the third step
 
 
+def test_the_first_steps_are_all_measured_and_weigh_alike():
+    balance = GradientBalance(interval=4, momentum=0.1, warmup=3)
+    found = []
+    for main in (3.0, 6.0, 9.0, 100.0, 10.0):  # the fourth step is not measured
+        f = feature()
+        found.append(float(balance(*losses(f, main, 1.0), [f])))
+    # the fifth is the fourth measurement
+    assert found == pytest.approx([3, 4.5, 6, 6, 7])
+
+
+def test_no_single_measurement_decides_for_many_steps():
+    """An auxiliary loss almost without gradient, at one step in twenty."""
+    balance = GradientBalance()
+    found = []
+    for step in range(60):
+        f = feature()
+        found.append(float(balance(*losses(f, 1.0, 1e-9 if step % 20 == 0 else 1.0), [f])))
+    assert max(found[1:]) < 2.1
+    assert found[0] == 1e4  # for one step, and bounded
+
+
+def test_the_factor_stays_within_its_limit_in_both_directions():
+    for main, auxiliary, expected in ((1.0, 1e-6, 50.0), (1e-6, 1.0, 1 / 50), (3.0, 1.0, 3.0)):
+        f = feature()
+        factor = GradientBalance(limit=50)(*losses(f, main, auxiliary), [f])
+        assert float(factor) == pytest.approx(expected)
+
+
 def test_a_resumed_balance_goes_on_as_it_would_have():
-    one, two = GradientBalance(interval=2, momentum=0.5), GradientBalance(interval=2, momentum=0.5)
+    one, two = (
+        GradientBalance(interval=2, momentum=0.5, warmup=1),
+        GradientBalance(interval=2, momentum=0.5, warmup=1),
+    )
     found = []
     for step, main in enumerate((3.0, 5.0, 5.0, 7.0)):
         if step == 1:
@@ -121,7 +152,17 @@ def test_its_averages_are_no_parameters():
         SGD(balance.parameters(), 0.1)
 
 
-@pytest.mark.parametrize('setting', [dict(interval=0), dict(interval=2.0), dict(momentum=0)])
+@pytest.mark.parametrize(
+    'setting',
+    [
+        dict(interval=0),
+        dict(interval=2.0),
+        dict(momentum=0),
+        dict(warmup=0),
+        dict(limit=0.5),
+        dict(limit=float('inf')),
+    ],
+)
 def test_settings_out_of_range_name_the_key(setting):
     (name,) = setting
     with pytest.raises(ValueError, match=f'head.balance.{name}={setting[name]}'):

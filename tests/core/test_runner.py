@@ -20,6 +20,7 @@ class Run:
 
     def __init__(self, cfg, hooks=()):
         self.cfg, self.hooks, self.logger, self.said = cfg, hooks, self, []
+        self._resume = False
         self._train_loop = self._val_loop = self._test_loop = self.model = None
 
     def warning(self, text):

@@ -2,10 +2,10 @@
 
 import cv2
 import pytest
-import torch
 from mmengine.config import Config
 from mmpose.registry import DATASETS, MODELS
 
+from mmpose_kd.core.checkpoints import read_checkpoint
 from mmpose_kd.demo.pictures import draw_curves, draw_panel
 from mmpose_kd.export import export_student
 from mmpose_kd.records import newest_records
@@ -30,7 +30,7 @@ def test_the_panel_has_a_row_per_person(run, tmp_path):
     export_student(run / 'okdhp.py', checkpoint, tmp_path)
     cfg = Config.fromfile(run / 'okdhp.py')
     model = MODELS.build(cfg.model)
-    model.load_state_dict(torch.load(checkpoint, weights_only=True)['state_dict'])
+    model.load_state_dict(read_checkpoint(checkpoint)['state_dict'])
     student = MODELS.build(Config.fromfile(tmp_path / 'student.py').model)
     dataset = DATASETS.build(cfg.val_dataloader.dataset)
     heights = []

@@ -11,6 +11,7 @@ from mmengine.runner import Runner
 from mmpose.registry import MODELS
 
 from mmpose_kd.cli import main
+from mmpose_kd.core.checkpoints import read_checkpoint
 from mmpose_kd.export import ExportError, export_student
 
 from ..helpers.models import HRNET, RESNET, SIZE, build, images, plain_config, randomize
@@ -78,7 +79,7 @@ def train(cfg, stop=False, **changes):
 
 
 def saved(path):
-    return torch.load(path, weights_only=True)
+    return read_checkpoint(path)
 
 
 def test_a_resumed_run_ends_with_the_same_weights_to_the_last_bit(data, tmp_path, teacher):

@@ -11,6 +11,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 from mmpose.registry import MODELS
 
+from mmpose_kd.core.checkpoints import read_checkpoint
 from mmpose_kd.export import ExportError, export_student
 from mmpose_kd.records import validation_record
 
@@ -37,7 +38,7 @@ def test_the_student_is_a_plain_model_with_the_branchs_predictions(run, tmp_path
     assert 'mmpose_kd' not in modules
     assert 'mmpose_kd' not in (tmp_path / 'out/student.py').read_text()
     trained = build(Config.fromfile(run / 'okdhp.py').model, init=False).eval()
-    trained.load_state_dict(torch.load(checkpoint(run), weights_only=True)['state_dict'])
+    trained.load_state_dict(read_checkpoint(checkpoint(run))['state_dict'])
     with torch.no_grad():
         feats = trained.extract_feat(images())
         expected = trained.head.branches[branch or 0](feats)
@@ -210,7 +211,7 @@ def test_the_averaged_weights_of_an_ema_run_are_exported(run, tmp_path):
     Runner.from_cfg(cfg).train()
     checkpoint = tmp_path / 'work' / f'epoch_{EPOCHS}.pth'
     export_student(tmp_path / 'ema.py', checkpoint, tmp_path / 'out')
-    saved = torch.load(checkpoint, weights_only=True)
+    saved = read_checkpoint(checkpoint)
     exported = torch.load(tmp_path / 'out/student.pth', weights_only=True)['state_dict']
     key = 'head.branches.0.head.final_layer.weight'
     assert torch.equal(exported['head.final_layer.weight'], saved['state_dict'][key])

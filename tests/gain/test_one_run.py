@@ -7,6 +7,7 @@ import torch
 from mmengine.config import Config
 from mmengine.hooks import Hook
 
+from mmpose_kd.core.checkpoints import read_checkpoint
 from mmpose_kd.gain import one_run, start
 from mmpose_kd.gain.plan import Run
 from mmpose_kd.records import learning_curve
@@ -34,10 +35,7 @@ def test_a_resumed_run_ends_with_the_same_weights_to_the_last_bit(pair, tmp_path
     (parts / 'work/epoch_2.pth').write_bytes((parts / 'work/epoch_1.pth').read_bytes()[:5000])
     assert one_run.newest_checkpoint(parts / 'work').name == 'epoch_1.pth'
     last = one_run.train(parts)
-    states = [
-        torch.load(path, weights_only=True)['state_dict']
-        for path in (whole / 'work/epoch_3.pth', last)
-    ]
+    states = [read_checkpoint(path)['state_dict'] for path in (whole / 'work/epoch_3.pth', last)]
     assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
     for folder in (whole, parts):
         assert len(json.loads((folder / 'progress.json').read_text())['seconds']) == 3

@@ -10,6 +10,8 @@ from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from mmpose_kd.core.checkpoints import read_checkpoint
+
 from .models import RESNET, plain_config
 from .runs import run_config
 
@@ -111,7 +113,7 @@ def hook_of(runner):
 
 
 def saved(path):
-    return torch.load(path, weights_only=True)
+    return read_checkpoint(path)
 
 
 def value(text):

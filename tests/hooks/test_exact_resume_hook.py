@@ -1,17 +1,23 @@
 """ExactResumeHook: a resumed run goes on exactly, and the data set is as it was afterwards."""
 
 import copy
+import errno
+import resource
+import signal
 
 import numpy as np
 import pytest
+import torch
 from mmcv.transforms import BaseTransform
 from mmengine.dataset import Compose
-from mmengine.hooks import Hook
+from mmengine.hooks import CheckpointHook, Hook
 from mmpose.registry import TRANSFORMS
 
+from mmpose_kd.core.checkpoints import is_whole_checkpoint
 from mmpose_kd.hooks.exact_resume_hook import SeededPipeline
 
 from ..helpers.dskd_runs import Record, dskd_config, make_runner, train, without_dskd
+from ..helpers.forks import in_a_fork
 from ..helpers.runs import draw
 
 
@@ -147,3 +153,122 @@ def test_what_takes_the_place_of_a_sample_that_a_step_gives_up_is_the_same_again
 
     with pytest.raises(KeyboardInterrupt):
         make_runner(cfg, Look()).train()
+
+
+def test_an_epoch_that_ends_between_two_steps_of_the_optimizer_is_refused(data, tmp_path):
+    """Its half sum of gradients is in no checkpoint."""
+    cfg = config(data, tmp_path, epochs=1)
+    steps = len(make_runner(cfg).build_dataloader(cfg['train_dataloader']))
+    cfg['optim_wrapper']['accumulative_counts'] = steps + 1
+    with pytest.raises(ValueError, match=rf'_counts={steps + 1}: .* {steps} iterations'):
+        train(cfg)
+    cfg['optim_wrapper']['accumulative_counts'] = steps
+    train(cfg)
+
+
+def test_a_run_with_accumulated_gradients_resumes_exactly(data, tmp_path):
+    def weights(folder, **changes):
+        cfg = config(data, tmp_path / folder, epochs=2)
+        cfg['optim_wrapper']['accumulative_counts'] = 2
+        runner = make_runner(cfg, **changes)
+        runner.train()
+        return runner.model.state_dict()
+
+    whole = weights('a')
+    (tmp_path / 'a/last_checkpoint').write_text(str(tmp_path / 'a/epoch_1.pth'))
+    again = weights('a', resume=True)
+    assert all(torch.equal(whole[name], again[name]) for name in whole)
+
+
+def test_samples_that_are_drawn_anew_are_refused(data, tmp_path):
+    cfg = config(data, tmp_path, epochs=1)
+    dataset = cfg['train_dataloader']['dataset']
+    pipeline = dataset.pop('pipeline')
+    cfg['train_dataloader']['dataset'] = dict(
+        type='CombinedDataset',
+        metainfo=dict(from_file='configs/_base_/datasets/coco.py'),
+        datasets=[dict(**dataset, pipeline=[])],
+        sample_ratio_factor=[2.0],
+        pipeline=pipeline,
+    )
+    with pytest.raises(ValueError, match=r'dataset\.sample_ratio_factor: '):
+        train(cfg)
+
+
+# Checkpoints are whole
+
+
+@pytest.fixture
+def stopped(data, tmp_path):
+    """A finished run of two epochs, whose newest checkpoint is cut then; and its losses."""
+    _, losses = train(config(data, tmp_path))
+    newest = tmp_path / 'epoch_2.pth'
+    newest.write_bytes(newest.read_bytes()[:-1000])
+    return tmp_path, losses
+
+
+def the_later_half(losses):
+    return dict(list(losses.items())[len(losses) // 2 :])
+
+
+def test_a_cut_checkpoint_is_named_and_the_one_before_it_used(data, stopped, caplog):
+    folder, losses = stopped
+    runner, again = train(config(data, folder), resume=True)
+    assert again == the_later_half(losses)
+    log = next(folder.glob(f'{runner.timestamp}/*.log')).read_text()
+    assert 'epoch_2.pth was cut or is missing; the run goes on from' in log
+    assert 'epoch_1.pth, the one before' in log
+
+
+def test_a_lost_checkpoint_is_one_too(data, stopped):
+    folder, losses = stopped
+    (folder / 'epoch_2.pth').unlink()
+    assert train(config(data, folder), resume=True)[1] == the_later_half(losses)
+
+
+def test_without_a_whole_one_before_it_the_run_stops(data, stopped):
+    folder, _ = stopped
+    (folder / 'epoch_1.pth').write_bytes(b'PK')
+    with pytest.raises(ValueError, match=r'epoch_2\.pth was cut or is missing, and there is no'):
+        train(config(data, folder), resume=True)
+
+
+def test_a_cut_checkpoint_that_load_from_names_is_refused(data, stopped):
+    folder, _ = stopped
+    named = str(folder / 'epoch_2.pth')
+    with pytest.raises(ValueError, match=r"load_from='.*epoch_2\.pth': it was cut"):
+        train(config(data, folder), resume=True, load_from=named)
+
+
+def test_a_full_disk_leaves_no_half_checkpoint(data, tmp_path):
+    """The disk has room for the first checkpoint and a half of the second."""
+    train(config(data, tmp_path / 'a', epochs=1))
+    size = (tmp_path / 'a/epoch_1.pth').stat().st_size
+
+    def fill():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        cfg = config(data, tmp_path / 'b')
+
+        class Full(Hook):
+            def before_train_epoch(self, runner):
+                if runner.epoch == 1:
+                    resource.setrlimit(resource.RLIMIT_FSIZE, (size // 2, size // 2))
+
+        try:
+            make_runner(cfg, Full()).train()
+        except OSError as error:
+            return f'{type(error).__name__} {error.errno == errno.EFBIG}'
+        return 'trained'
+
+    assert in_a_fork(fill) == 'OSError True'
+    assert [path.name for path in (tmp_path / 'b').glob('**/*.pth')] == ['epoch_1.pth']
+    assert not list((tmp_path / 'b').glob('.unfinished*'))
+    assert is_whole_checkpoint(tmp_path / 'b/epoch_1.pth')
+
+
+def test_another_backend_of_the_user_stays(data, tmp_path):
+    cfg = config(data, tmp_path, epochs=1)
+    cfg['default_hooks']['checkpoint']['backend_args'] = dict(backend='local')
+    runner, _ = train(cfg)
+    hook = next(hook for hook in runner.hooks if isinstance(hook, CheckpointHook))
+    assert hook.backend_args == dict(backend='local')

@@ -94,6 +94,8 @@ def steps(case, part=slice(None), wrap=lambda model: model):
         losses = run(images(4, seed=step)[part], batch[part], mode='loss')
         total(losses).backward()
         gradients = {name: p.grad.clone() for name, p in model.named_parameters()}
+        if model.head.balance is not None:  # its averages are also those of one process
+            gradients['balance.norms'] = model.head.balance.norms.clone()
         found.append((float(losses['heatmap_factor']), gradients))
     return found
 

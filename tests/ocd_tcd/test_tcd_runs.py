@@ -8,6 +8,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 from mmpose.registry import MODELS
 
+from mmpose_kd.core.checkpoints import read_checkpoint
 from mmpose_kd.export import export_student
 
 from ..helpers.models import HRNET, build, images, plain_config, randomize
@@ -48,7 +49,7 @@ def run_of(data, work_dir, trained, **task):
 
 
 def saved(path):
-    return torch.load(path, weights_only=True)['state_dict']
+    return read_checkpoint(path)['state_dict']
 
 
 def test_a_resumed_run_ends_with_the_same_weights_to_the_last_bit(data, tmp_path, trained):
