@@ -16,7 +16,7 @@ import os
 import pickle
 import zipfile
 from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from contextlib import contextmanager
 from pickle import UnpicklingError
 from types import SimpleNamespace
@@ -139,12 +139,24 @@ def empty_bytes() -> bytes:
     return b''
 
 
+def latin1_bytes(text, encoding) -> bytes:
+    """Stand in for ``_codecs.encode``: how pickles of torch have bytes. New torch has its own.
+
+    Raises:
+        pickle.UnpicklingError: It is asked for anything else.
+    """
+    if type(text) is not str or encoding != 'latin1':
+        raise UnpicklingError(f'it encodes a {type(text).__name__} as {encoding!r}')
+    return text.encode('latin1')
+
+
 STAND_INS: dict[str, Callable] = {
     'mmengine.logging.history_buffer.HistoryBuffer': LogHistory,
     'numpy.ndarray': NumpyClass,
     'numpy.dtype': NumpyType,
     'builtins.getattr': history_statistic,
     'builtins.bytes': empty_bytes,
+    '_codecs.encode': latin1_bytes,
     # numpy 2 renamed the module: a file written under either loads under either
     'numpy.core.multiarray._reconstruct': NumpyArray,
     'numpy._core.multiarray._reconstruct': NumpyArray,
@@ -408,5 +420,6 @@ class StrictUnpickler(pickle._Unpickler):
 
 
 def torch_globals() -> dict[str, Any]:
-    """What torch's safe loader allows by itself, by name."""
-    return torch._weights_only_unpickler._get_allowed_globals()
+    """What torch's safe loader allows by itself, by name; also what it does since 2.6."""
+    since = {'collections.Counter': Counter, 'builtins.set': set}
+    return {**since, **torch._weights_only_unpickler._get_allowed_globals()}
