@@ -13,7 +13,7 @@ from mmpose.registry import HOOKS
 
 from ..core.checks import checked_name
 from ..core.random_state import random_states_kept
-from ..core.runner import tell_lost_hooks, unwrapped
+from ..core.runner import check_hooks, unwrapped
 from .cache import HOOK, TeacherCache, checked_settings
 
 PIPELINE = 'train_dataloader.dataset.pipeline'
@@ -53,8 +53,8 @@ class TeacherCacheHook(Hook):
         self.settings = checked_settings(store, region_size, max_gb)
 
     def before_run(self, runner: Runner) -> None:
-        """Tell if the config has lost inherited hooks."""
-        tell_lost_hooks(runner)
+        """Look at the run's hooks: see :func:`check_hooks`."""
+        check_hooks(runner, self)
 
     def before_train(self, runner: Runner) -> None:
         """Open the caches, when the weights are loaded and the data is there.

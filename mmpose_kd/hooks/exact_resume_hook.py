@@ -15,7 +15,7 @@ from mmengine.runner import IterBasedTrainLoop, Runner
 from mmpose.registry import HOOKS
 
 from ..core.random_state import random_states_kept
-from ..core.runner import datasets_of, tell_lost_hooks
+from ..core.runner import check_hooks, datasets_of
 
 
 @HOOKS.register_module()
@@ -44,8 +44,8 @@ class ExactResumeHook(Hook):
         self.epoch = torch.zeros((), dtype=torch.int64).share_memory_()
 
     def before_run(self, runner: Runner) -> None:
-        """Tell if the config has lost inherited hooks."""
-        tell_lost_hooks(runner)
+        """Look at the run's hooks: see :func:`check_hooks`."""
+        check_hooks(runner, self)
 
     def before_train(self, runner: Runner) -> None:
         """Look at the settings."""
