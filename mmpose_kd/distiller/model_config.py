@@ -33,8 +33,9 @@ def model_config(config: Union[str, dict], key: str) -> dict:
             ) from error
     else:
         whole = config
-    own = isinstance(whole, dict)
-    model = whole if own and 'type' in whole else whole.get('model') if own else None
+    model = whole
+    if isinstance(whole, Config) or (isinstance(whole, dict) and 'type' not in whole):
+        model = whole.get('model')
     if not isinstance(model, dict) or 'type' not in model:
         give = "give a model's dict or a whole config, or the path or name of one"
         raise refusal(key, config, f'there is no model with a type in it, {give}')
