@@ -148,6 +148,15 @@ def checked_weight(value, key: str):
     return checked_number(value, key, least=0)
 
 
+def checked_factor(value, key: str, optional: bool = False):
+    """A temperature, or another factor of logits: above 0, and of a size that can be squared.
+
+    Raises:
+        ValueError: It is none.
+    """
+    return checked_number(value, key, above=0, most=10**6, optional=optional)
+
+
 def checked_bool(value, key: str) -> bool:
     """True or False; a text like ``'no'`` would count as True.
 

@@ -12,8 +12,8 @@ from ..core.checks import (
     built_by,
     checked_bool,
     checked_dict,
+    checked_factor,
     checked_init,
-    checked_number,
     checked_size,
     checked_whole,
     checked_wholes,
@@ -143,7 +143,7 @@ class UnbiasedIntegralHead(IntegralRegressionHead):
             checked_whole(in_channels, f'{name}.in_channels', 1, LARGEST),
             checked_size(in_featuremap_size, f'{name}.in_featuremap_size'),
             checked_whole(num_joints, f'{name}.num_joints', 1, LARGEST),
-            beta=checked_number(beta, f'{name}.beta', above=0),
+            beta=checked_factor(beta, f'{name}.beta'),
             **layers,
         )
 

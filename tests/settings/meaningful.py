@@ -1,6 +1,9 @@
 """Values that are made as wrong ones for a setting and mean something there, each with why."""
 
-OFF = {'0': 'the loss is switched off'}
+WEIGHT = {
+    '0': 'the loss is switched off',
+    'huge': 'losses are of very different sizes: no weight is too large that float32 holds',
+}
 ANY_NAME = {"'no'": 'a name may be any text', "'False'": 'a name may be any text'}
 ANY_SEED = {
     '0': 'a seed like others',
@@ -13,9 +16,12 @@ NO_INIT = {
 }
 
 SCHEDULE = {
-    'epochs': {'None': 'the whole run'},
-    'start': {'0': 'from the first epoch on'},
-    'stop': {'None': 'never'},
+    'epochs': {
+        'None': 'the whole run',
+        'huge': 'longer than the run: a warning says how far it gets',
+    },
+    'start': {'0': 'from the first epoch on', 'huge': 'after the run: a warning says so'},
+    'stop': {'None': 'never', 'huge': 'after the run: never'},
 }
 BALANCE = {'interval': {'huge': 'measured at the first step, and then no more'}}
 TEACHER = {
@@ -27,18 +33,18 @@ TEACHER = {
 ENTRY = {
     'adapter': {'None': 'the channels are the same'},
     'resize': {'None': 'the sizes are the same'},
-    'weight': OFF,
+    'weight': WEIGHT,
     'schedule': {'None': 'constant', '{}': 'constant, the default type'},
     'name': {**ANY_NAME, 'None': "numbered by its place, 'distill0'"},
 }
 CROSS = {
     'heatmap_codec': {'None': 'the one that the head or the teacher has'},
-    'loss_weight': OFF,
+    'loss_weight': WEIGHT,
 }
 CLASSIFICATION = {
     'pos_weight': {'None': "as much as the map's negatives"},
     'focus': {'None': '2'},
-    'loss_weight': OFF,
+    'loss_weight': WEIGHT,
 }
 FAU = {
     'kernel_sizes': {'[1, 1]': 'two kernels of one size have weights of their own'},
@@ -50,7 +56,7 @@ MEANINGFUL = {
     'CrossCoordinateLoss': CROSS,
     'CrossHeatmapLoss': CROSS,
     'CrossSimCCLoss': CROSS,
-    'FeatureMSELoss': {'loss_weight': OFF},
+    'FeatureMSELoss': {'loss_weight': WEIGHT},
     'HHDLoss': {
         'beta': {'None': "the student's head has one"},
         'crop_size': {'[1, 1]': 'windows of one pixel'},
@@ -59,16 +65,16 @@ MEANINGFUL = {
         'window': {'None': "the mode's"},
         'padding': {'None': "the mode's"},
         'align': {'None': "the mode's"},
-        'loss_weight': OFF,
+        'loss_weight': WEIGHT,
     },
     'HeatmapClassificationLoss': {
         **CLASSIFICATION,
         'key': {**ANY_NAME, 'None': "the class's name"},
     },
-    'HeatmapKLLoss': {'loss_weight': OFF},
-    'JointsMSELoss': {'loss_weight': OFF, 'key': {**ANY_NAME, 'None': "the class's name"}},
-    'PearsonFeatureLoss': {'loss_weight': OFF},
-    'SimCCKLLoss': {'beta': {'None': "that of the head's loss"}, 'loss_weight': OFF},
+    'HeatmapKLLoss': {'loss_weight': WEIGHT},
+    'JointsMSELoss': {'loss_weight': WEIGHT, 'key': {**ANY_NAME, 'None': "the class's name"}},
+    'PearsonFeatureLoss': {'loss_weight': WEIGHT},
+    'SimCCKLLoss': {'beta': {'None': "that of the head's loss"}, 'loss_weight': WEIGHT},
     'FAU': FAU,
     'UnbiasedIntegralHead': {
         'in_featuremap_size': {'[1, 1]': 'a feature of one pixel, which layers may enlarge'},
@@ -82,7 +88,7 @@ MEANINGFUL = {
         'branches': {'None': 'all branches are alike'},
         'neck': {'None': 'no neck'},
         'fau': {'None': 'the plain mean of the branches', '{}': 'FAU with its defaults'},
-        'ensemble_weight': {'None': "the preset's"},
+        'ensemble_weight': {'None': "the preset's", 'huge': WEIGHT['huge']},
         'kd_loss': {'None': "the preset's", '{}': "the preset's"},
         'kd_schedule': {'None': "the preset's", '{}': "the preset's"},
         'detach_ensemble': {'None': "the preset's"},
@@ -90,7 +96,7 @@ MEANINGFUL = {
         'init_cfg': NO_INIT,
     },
     'OKDHPHead.fau': FAU,
-    'OKDHPHead.kd_loss': {'loss_weight': OFF},
+    'OKDHPHead.kd_loss': {'loss_weight': WEIGHT},
     'OKDHPHead.kd_schedule': SCHEDULE,
     'OKDHPHead.branches': {
         'backbone': {'{}': 'as the others'},
@@ -99,12 +105,13 @@ MEANINGFUL = {
     },
     'OKDHPHead.test_cfg': {'branch': {'0': 'the first branch'}},
     'OCDHead': {
+        'heatmap_weight': {'huge': WEIGHT['huge']},
         'cross': {'None': "the one for the head's kind"},
         'balance': {'{}': 'its defaults'},
-        'cross_weight': {**OFF, 'None': "the one for the head's kind"},
+        'cross_weight': {**WEIGHT, 'None': "the one for the head's kind"},
         'cross_schedule': {'None': 'constant', '{}': 'constant, the default type'},
         'assistant': {'None': 'no assistant'},
-        'assistant_weight': OFF,
+        'assistant_weight': WEIGHT,
         'assistant_schedule': {'None': 'constant', '{}': 'constant, the default type'},
         'init_cfg': {'None': 'the only one: the parts have their own'},
     },
@@ -132,9 +139,9 @@ MEANINGFUL = {
         'interval': {'None': '0.1 of the run'},
         'lengths': {'None': 'all the same'},
         'teachers': {'[]': 'the default: none'},
-        'alpha': {**OFF, 'None': "the one for the student's kind"},
+        'alpha': {**WEIGHT, 'None': "the one for the student's kind"},
         'alpha_schedule': {'None': 'constant', '{}': 'constant, the default type'},
-        'gamma': {**OFF, 'None': "the one for the student's kind"},
+        'gamma': {**WEIGHT, 'None': "the one for the student's kind"},
         'gamma_schedule': {'None': 'constant', '{}': 'constant, the default type'},
         'cls': {'None': 'its defaults', '{}': 'its defaults'},
         'seed': {**ANY_SEED, 'None': "the run's"},
@@ -149,7 +156,7 @@ MEANINGFUL = {
     'TeacherCacheHook': {
         'path': ANY_NAME,
         'region_size': {'huge': 'a region larger than the map keeps all of it'},
-        'max_gb': {'None': 'no limit'},
+        'max_gb': {'None': 'no limit', 'huge': 'more than there is: no limit'},
     },
     'FixedAugmentations': {'seed': ANY_SEED},
     'PackPoseViews': {
