@@ -12,6 +12,7 @@ from __future__ import annotations
 import copy
 import inspect
 import math
+import os
 from collections.abc import Collection, Sequence
 from typing import Callable, Optional, TypeVar
 
@@ -192,6 +193,17 @@ def checked_name(value, key: str, optional: bool = False):
     if not isinstance(value, str) or not value.strip():
         raise refusal(key, value, f'give a name{", or None" if optional else ""}')
     return value
+
+
+def checked_path(value, key: str, optional: bool = False) -> Optional[str]:
+    """A file, folder or address as a text, from one that is not empty or from a ``Path``.
+
+    Raises:
+        ValueError: It is none.
+    """
+    return checked_name(
+        os.fspath(value) if isinstance(value, os.PathLike) else value, key, optional
+    )
 
 
 def checked_numbers(

@@ -11,7 +11,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmpose.registry import HOOKS
 
-from ..core.checks import checked_name
+from ..core.checks import checked_path
 from ..core.random_state import random_states_kept
 from ..core.runner import check_hooks, unwrapped
 from .cache import HOOK, TeacherCache, checked_settings
@@ -49,7 +49,7 @@ class TeacherCacheHook(Hook):
         region_size: int = 16,
         max_gb: Optional[float] = None,
     ):
-        self.path = Path(checked_name(path, f'{HOOK}.path'))
+        self.path = Path(checked_path(path, f'{HOOK}.path'))
         self.settings = checked_settings(store, region_size, max_gb)
 
     def before_run(self, runner: Runner) -> None:

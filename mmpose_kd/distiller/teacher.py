@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
-import os
 from collections.abc import Sequence
 from typing import Optional, Union
 
@@ -23,6 +22,7 @@ from ..core.checks import (
     checked_bool,
     checked_choice,
     checked_name,
+    checked_path,
     is_list,
     is_whole,
     refusal,
@@ -81,7 +81,7 @@ class Teacher:
         key: str = 'teachers[0]',
     ):
         self.key = key
-        self.checkpoint = _checked_file(checkpoint, f'{key}.checkpoint')
+        self.checkpoint = checked_path(checkpoint, f'{key}.checkpoint', optional=True)
         self.view = checked_name(view, f'{key}.view', optional=True)
         dtype = checked_choice(dtype, f'{key}.dtype', DTYPES, optional=True)
         self.dtype = None if dtype is None else DTYPES[dtype]
@@ -465,9 +465,3 @@ def normalise(raw: Tensor, preprocessor: nn.Module) -> Tensor:
         return raw
     mean, std = (s.to(raw) for s in statistics)
     return (raw - mean) / std
-
-
-def _checked_file(path, key: str) -> Optional[str]:
-    if isinstance(path, os.PathLike):
-        return os.fspath(path)
-    return checked_name(path, key, optional=True)
