@@ -68,9 +68,13 @@ class FixedAugmentations(BaseTransform):
             The sample, or None if a step gave it up.
 
         Raises:
-            ValueError: The sample does not say which picture it is, or a step gives something
-                else for the same random numbers.
+            ValueError: The sample does not say which picture it is, a step gives something else
+                for the same random numbers, or this transform stands twice in the pipeline.
         """
+        if 'augmentation' in results:
+            raise ValueError(
+                'FixedAugmentations stands twice in the pipeline: give all random steps to one'
+            )
         variant = int(np.random.randint(self.variants))
         person = person_key(results)
         seed = digest(self.seed, person, variant, self.settings_text)

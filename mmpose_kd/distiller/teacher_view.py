@@ -44,8 +44,13 @@ class TeacherView(BaseTransform):
         """Add a view to ``results['views']``.
 
         Raises:
-            ValueError: The picture is cropped already.
+            ValueError: The picture is cropped already, or there is a view of this name.
         """
+        if self.name in results.get('views', {}):
+            raise ValueError(
+                f'TeacherView(name={self.name!r}) stands twice in the pipeline: give each its own '
+                'name, or leave one out'
+            )
         if 'input_size' in results:
             raise ValueError(
                 f'TeacherView(name={self.name!r}) needs the whole picture: put it before '

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 from mmengine.config import Config
-from mmpose.registry import HOOKS
+from mmpose.registry import HOOKS, TRANSFORMS
 
 from ..helpers.distillers import ENTRY, distiller_config, untrained
 from ..helpers.models import HRNET, build, plain_config
@@ -70,3 +70,15 @@ def test_settings_of_one_of_several_name_its_number(number):
 def test_a_guide_that_stands_there_twice_is_told():
     with pytest.raises(ValueError, match=r"guides\[1\]='a\.pth': it stands there twice, give"):
         HOOKS.build(dict(type='DSKDHook', guides=['a.pth', 'a.pth']))
+
+
+def test_two_views_of_one_name_are_told():
+    view = TRANSFORMS.build(dict(type='TeacherView', input_size=(48, 64), name='big'))
+    with pytest.raises(ValueError, match=r"TeacherView\(name='big'\) stands twice.*give each"):
+        view.transform(dict(views=dict(big=None)))
+
+
+def test_augmentations_that_are_fixed_twice_are_told():
+    step = TRANSFORMS.build(dict(type='FixedAugmentations', transforms=[dict(type='RandomFlip')]))
+    with pytest.raises(ValueError, match=r'FixedAugmentations stands twice.*give all'):
+        step.transform(dict(augmentation=('someone', 0)))
