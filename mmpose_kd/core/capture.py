@@ -80,8 +80,8 @@ class OutputPath:
             last = self.path.rpartition('.')[2]
             near += [n for n in names if n.rpartition('.')[2] == last and n not in near][:5]
             raise ValueError(
-                f'{key}={name!r}: {type(model).__name__} has no submodule {self.path!r}; '
-                f'near ones: {", ".join(near) or "none"}'
+                f'{key}={name!r}: {type(model).__name__} has no submodule {self.path!r}, give one '
+                f'that it has; near ones: {", ".join(near) or "none"}'
             )
 
     def pick(self, output) -> Tensor:

@@ -38,7 +38,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .checks import checked_bool, checked_weight
+from .checks import checked_bool, checked_name, checked_weight
 
 
 class DistillationLoss(nn.Module):
@@ -62,7 +62,8 @@ class DistillationLoss(nn.Module):
         key: Optional[str] = None,
     ):
         super().__init__()
-        self.key = key or type(self).__name__
+        name = type(self).__name__
+        self.key = checked_name(key, f'{name}.key', optional=True) or name
         self.use_target_weight = checked_bool(use_target_weight, f'{self.key}.use_target_weight')
         self.loss_weight = checked_weight(loss_weight, f'{self.key}.loss_weight')
 

@@ -48,7 +48,7 @@ class Schedule:
         checked_choice(self.type, f'{self.key}.type', TYPES)
         for name in ('epochs', 'start', 'stop'):
             value = getattr(self, name)
-            if value is None:
+            if value is None and name != 'start':
                 continue
             lowest = 0 if name == 'start' else 1
             share = is_number(value) and 0 < value < 1

@@ -81,8 +81,12 @@ class Distillation(Entry):
         if self.same_shape:
             if len(self.student_paths) != len(next(iter(self.teacher_paths.values()))):
                 raise ValueError(
-                    f'{key}: student={student!r} and teacher={teacher!r} must name as many outputs'
+                    f'{key}: student={student!r} and teacher={teacher!r} must name as many '
+                    'outputs: give one of the teacher for each of the student'
                 )
+            for name, given in (('student', student), ('teacher', teacher)):
+                if not isinstance(given, str) and len(set(given)) < len(given):
+                    raise refusal(f'{key}.{name}', given, 'give each output once')
             if hasattr(self.loss_module, 'bind'):
                 self.loss_module.bind(getattr(model, 'head', None))
         else:

@@ -8,6 +8,8 @@ from typing import Union
 from mmengine import hub
 from mmengine.config import Config
 
+from ..core.checks import refusal
+
 
 def model_config(config: Union[str, dict], key: str) -> dict:
     """The ``model`` of an ordinary MMPose config, with a ``data_preprocessor`` that stands beside.
@@ -31,9 +33,12 @@ def model_config(config: Union[str, dict], key: str) -> dict:
             ) from error
     else:
         whole = config
-    model = whole if isinstance(whole, dict) and 'type' in whole else (whole or {}).get('model')
+    model = whole
+    if isinstance(whole, Config) or (isinstance(whole, dict) and 'type' not in whole):
+        model = whole.get('model')
     if not isinstance(model, dict) or 'type' not in model:
-        raise ValueError(f'{key}={config!r}: there is no model with a type in it')
+        give = "give a model's dict or a whole config, or the path or name of one"
+        raise refusal(key, config, f'there is no model with a type in it, {give}')
     beside = None if whole is model else whole.get('data_preprocessor')
     model = Config(dict(model=model)).to_dict()['model']  # free of what was shared
     if beside is not None:  # as MMEngine's Runner hands it to the model

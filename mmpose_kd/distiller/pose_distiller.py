@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from typing import Optional, Union
 
@@ -12,7 +11,7 @@ from mmpose.registry import MODELS
 from torch import Tensor
 
 from ..core.capture import OutputPath, capture, captured_output
-from ..core.checks import built, checked_dicts, refusal
+from ..core.checks import built, built_by, checked_dict, checked_dicts, refusal
 from ..core.deployed import Deployed, training_part
 from ..core.loading import accept_plain
 from ..core.loss import sum_of_losses
@@ -76,10 +75,15 @@ class PoseDistiller(BaseModel):
         checked_dicts(teachers, 'model.teachers')
         checked_dicts(distill, 'model.distill')
         self.student_config = model_config(student, 'model.student')
-        if data_preprocessor is not None:
+        if checked_dict(data_preprocessor, 'model.data_preprocessor', optional=True) is not None:
+            # also where it is not used: the Runner hands its own over
+            built_by(MODELS, data_preprocessor, 'model.data_preprocessor')
             self.student_config.setdefault('data_preprocessor', data_preprocessor)
-        self.student = MODELS.build(copy.deepcopy(self.student_config))
+        self.student = built_by(MODELS, self.student_config, 'model.student')
         training_part(self.student)  # whether its parts fit
+        for name, entries in (('teachers', teachers), ('distill', distill)):
+            if not entries:
+                raise refusal(f'model.{name}', entries, 'give one at least')
         self.data_preprocessor = self.student.data_preprocessor
         # the student gets the random numbers that it would get alone
         with torch.random.fork_rng(devices=[]):
@@ -87,8 +91,7 @@ class PoseDistiller(BaseModel):
                 built(Teacher, entry, f'model.teachers[{i}]') for i, entry in enumerate(teachers)
             )
             self.distill = torch.nn.ModuleList(
-                self._entry({'name': f'distill{i}', **entry}, f'model.distill[{i}]')
-                for i, entry in enumerate(distill)
+                self._entry(entry, i) for i, entry in enumerate(distill)
             )
         used = {n for entry in self.distill for n in entry.from_teachers}
         for n in set(range(len(self.teachers))) - used:
@@ -98,17 +101,23 @@ class PoseDistiller(BaseModel):
             )
         names = [entry.name for entry in self.distill]
         if len(set(names)) < len(names):
-            raise ValueError(f'model.distill: the names {names} are not all different')
+            raise ValueError(
+                f'model.distill: the names {names} are not all different: give each its own name'
+            )
         self._register_load_state_dict_pre_hook(self._accept_student)
         self._dataset_meta = None  # that the teachers' keypoints were compared with
 
-    def _entry(self, settings: dict, key: str) -> Entry:
+    def _entry(self, entry: dict, number: int) -> Entry:
+        key, settings = f'model.distill[{number}]', dict(entry)
         name = settings.pop('type', 'Distillation')
         kind = DISTILL_ENTRIES.get(name) if isinstance(name, str) else name
         if not isinstance(kind, type) or not issubclass(kind, Entry):
             choices = ', '.join(sorted(DISTILL_ENTRIES.module_dict))
             raise refusal(f'{key}.type', name, f'choose one of {choices}')
-        return built(kind, settings, key, self.student, self.teachers)
+        made = built(kind, settings, key, self.student, self.teachers)
+        if made.name is None:
+            made.name = f'distill{number}'
+        return made
 
     @property
     def test_cfg(self) -> dict:

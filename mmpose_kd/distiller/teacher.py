@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import hashlib
 import logging
-import os
 from collections.abc import Sequence
 from typing import Optional, Union
 
@@ -19,10 +17,13 @@ from torch import Tensor, nn
 from ..core.capture import OutputPath, capture, captured_output
 from ..core.checkpoints import CheckpointError, read_checkpoint
 from ..core.checks import (
+    built_by,
     check_keypoint_count,
     checked_bool,
     checked_choice,
     checked_name,
+    checked_path,
+    is_list,
     is_whole,
     refusal,
 )
@@ -80,14 +81,14 @@ class Teacher:
         key: str = 'teachers[0]',
     ):
         self.key = key
-        self.checkpoint = _checked_file(checkpoint, f'{key}.checkpoint')
+        self.checkpoint = checked_path(checkpoint, f'{key}.checkpoint', optional=True)
         self.view = checked_name(view, f'{key}.view', optional=True)
         dtype = checked_choice(dtype, f'{key}.dtype', DTYPES, optional=True)
         self.dtype = None if dtype is None else DTYPES[dtype]
         channels_last = checked_bool(channels_last, f'{key}.channels_last')
         self.memory_format = torch.channels_last if channels_last else torch.preserve_format
         self.config = model_config(config, f'{key}.config')
-        self.model: nn.Module = MODELS.build(copy.deepcopy(self.config))
+        self.model: nn.Module = built_by(MODELS, self.config, f'{key}.config')
         self.model.requires_grad_(False)
         self.model.eval()
         self._cast(self.dtype)
@@ -120,12 +121,14 @@ class Teacher:
             return None
         key, count = f'{self.key}.keypoints', self.num_keypoints
         give = f'give numbers of its {count} keypoints from 0, or -1 for one it does not have'
-        if not isinstance(keypoints, Sequence) or isinstance(keypoints, str) or not keypoints:
+        if not is_list(keypoints) or not keypoints:
             raise refusal(key, keypoints, give)
         for k in keypoints:
             if not is_whole(k) or k < -1 or (count is not None and k >= count):
                 raise ValueError(f'{key} has {k!r}: {give}')
         known = [k for k in keypoints if k >= 0]
+        if not known:
+            raise ValueError(f'{key} has -1 alone, so that it would teach nothing: {give}')
         twice = sorted({k for k in known if known.count(k) > 1})
         if twice:
             raise ValueError(
@@ -155,7 +158,7 @@ class Teacher:
             except (CheckpointError, OSError, RuntimeError) as error:
                 raise ValueError(
                     f'{self.key}.checkpoint={self.checkpoint!r} cannot be loaded into '
-                    f'{self.key}.config: {error}'
+                    f'{self.key}.config, give the file or address of its weights: {error}'
                 ) from error
             self.dataset_meta = meta_of(saved).get('dataset_meta') or {}
             self._compare_preprocessor(stated_preprocessor(stated_config(saved)))
@@ -462,9 +465,3 @@ def normalise(raw: Tensor, preprocessor: nn.Module) -> Tensor:
         return raw
     mean, std = (s.to(raw) for s in statistics)
     return (raw - mean) / std
-
-
-def _checked_file(path, key: str) -> Optional[str]:
-    if isinstance(path, os.PathLike):
-        return os.fspath(path)
-    return checked_name(path, key, optional=True)

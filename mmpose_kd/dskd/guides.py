@@ -13,7 +13,7 @@ from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from ..core.checkpoints import CheckpointError, read_checkpoint, write_checkpoint
-from ..core.checks import built, checked_dicts, refusal
+from ..core.checks import built, checked_dicts, is_list, refusal
 from ..core.head_output import read_output
 from ..distiller.teacher import Teacher
 from .plan import MODES
@@ -254,13 +254,15 @@ def given_models(guides, teachers: Sequence[dict], key: str) -> list[tuple]:
     """
     if guides in MODES:
         guides = []
-    elif isinstance(guides, str) or not isinstance(guides, Sequence) or not guides:
+    elif not is_list(guides) or not guides:
         names = ', '.join(repr(mode) for mode in MODES)
         raise refusal(f'{key}.guides', guides, f'give one of {names}, or a list of models')
     for i, entry in enumerate(guides):
         if not isinstance(entry, (str, dict)) or not entry:
             give = 'give a checkpoint, or dict(config=..., checkpoint=...)'
             raise refusal(f'{key}.guides[{i}]', entry, give)
+        if entry in guides[:i]:
+            raise refusal(f'{key}.guides[{i}]', entry, 'it stands there twice, give it once')
     checked_dicts(teachers, f'{key}.teachers')
     return [(entry, f'{key}.teachers[{i}]') for i, entry in enumerate(teachers)] + [
         (entry, f'{key}.guides[{i}]') for i, entry in enumerate(guides)

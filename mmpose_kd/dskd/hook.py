@@ -81,7 +81,7 @@ class DSKDHook(AroundIterationHook):
         keep_prob (float): Probability of :math:`b_i = 1`, in (0, 1]. 1: none is dropped.
         form (str): ``'soft'``: D(H); ``'hard'``: its bits B(H); ``'raw'``: H itself.
         threshold (float): :math:`\tau` of the bits, relative to the peak, in (0, 1].
-        floor (float): Least peak of a map that counts, above 0.
+        floor (float): Least peak of a map that counts, in (0, 1].
         below_floor (str): ``'zero'``: a guide's map with a lower peak teaches that nothing is
             there; ``'skip'``, our addition: it teaches nothing.
         cls (dict, optional): Arguments of :class:`HeatmapClassificationLoss`.

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from mmpose.registry import MODELS
 from torch import Tensor, nn
 
-from ..core.checks import checked_choice, checked_number, refusal
+from ..core.checks import checked_choice, checked_factor, refusal
 from ..core.loss import DistillationLoss, softmax_kl, wide
 
 CLASSIFICATION_FORMS = ('bce', 'focal', 'softmax', 'distribution')
@@ -177,12 +177,12 @@ class HeatmapClassificationLoss(DistillationLoss):
     ):
         super().__init__(use_target_weight, loss_weight, key)
         self.form = checked_choice(form, f'{self.key}.form', CLASSIFICATION_FORMS)
-        self.kappa = checked_number(kappa, f'{self.key}.kappa', above=0)
+        self.kappa = checked_factor(kappa, f'{self.key}.kappa')
         for name, value, forms in (
             ('pos_weight', pos_weight, ('bce', 'focal')),
             ('focus', focus, ('focal',)),
         ):
-            checked_number(value, f'{self.key}.{name}', above=0, optional=True)
+            checked_factor(value, f'{self.key}.{name}', optional=True)
             if value is not None and form not in forms:
                 give = f'it has no meaning with form={form!r}, leave it out'
                 raise refusal(f'{self.key}.{name}', value, give)

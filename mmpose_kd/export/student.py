@@ -16,6 +16,7 @@ from mmpose.registry import MODELS
 from torch import nn
 
 from ..core.checkpoints import CheckpointError, read_checkpoint
+from ..core.checks import checked_bool, checked_path
 from ..core.deployed import Deployed, training_part
 from ..core.facts import meta_of, stated_config
 from ..records import BranchRecord, branch_records
@@ -95,7 +96,12 @@ def export_student(
             the model, the records for ``'best'`` are missing, or the check failed.
         FileNotFoundError: No such config or checkpoint.
         FileExistsError: There is a student in the folder already.
+        ValueError: A setting of a wrong kind.
     """
+    for name, value in (('config', config), ('checkpoint', checkpoint), ('out', out)):
+        checked_path(value, f'export_student.{name}')
+    for name, value in (('allow_bigger', allow_bigger), ('force', force)):
+        checked_bool(value, f'export_student.{name}')
     config, checkpoint, out = Path(config), Path(checkpoint), Path(out)
     for path in (config, checkpoint):
         if not path.is_file():

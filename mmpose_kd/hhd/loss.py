@@ -10,7 +10,7 @@ from mmpose.models.heads import IntegralRegressionHead
 from mmpose.registry import MODELS
 from torch import Tensor, nn
 
-from ..core.checks import checked_bool, checked_choice, checked_number, checked_size, refusal
+from ..core.checks import checked_bool, checked_choice, checked_factor, checked_size, refusal
 from ..core.loss import DistillationLoss, wide
 from .centre import bump_excess, peak_position, released_centre, softmax_maps, unbiased_centre
 from .windows import normalised_windows
@@ -178,7 +178,7 @@ class HHDLoss(DistillationLoss):
     ):
         super().__init__(use_target_weight, loss_weight)
         self.mode = checked_choice(mode, f'{self.key}.mode', CHOICES['mode'])
-        self.beta = checked_number(beta, f'{self.key}.beta', above=0, optional=True)
+        self.beta = checked_factor(beta, f'{self.key}.beta', optional=True)
         self.crop_size = checked_size(crop_size, f'{self.key}.crop_size', 'height, width')
         if mode == 'released' and any(n % 2 for n in self.crop_size):
             even = f'give even numbers with mode={mode!r}'
@@ -234,7 +234,7 @@ class HHDLoss(DistillationLoss):
         if self.mode == 'released':
             return
         if self.beta is None:
-            self.beta = checked_number(beta, f'{type(head).__name__}.beta', above=0)
+            self.beta = checked_factor(beta, f'{type(head).__name__}.beta')
         if getattr(head, 'decode_is_unbiased', False):
             if self.align == 'full':
                 where = f'{type(head).__name__} holds its bump where its coordinate is'

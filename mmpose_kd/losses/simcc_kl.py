@@ -7,7 +7,7 @@ from typing import Optional
 from mmpose.registry import MODELS
 from torch import Tensor, nn
 
-from ..core.checks import checked_number
+from ..core.checks import checked_factor
 from ..core.loss import DistillationLoss, softmax_kl, wide
 
 
@@ -61,7 +61,7 @@ class SimCCKLLoss(DistillationLoss):
         loss_weight: float = 1.0,
     ):
         super().__init__(use_target_weight, loss_weight)
-        self.beta = checked_number(beta, f'{self.key}.beta', above=0, optional=True)
+        self.beta = checked_factor(beta, f'{self.key}.beta', optional=True)
 
     def bind(self, head: nn.Module, heatmap_codec=None, codec_key=None) -> None:
         """Take what was left open from the student's head.

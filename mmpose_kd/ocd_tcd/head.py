@@ -118,9 +118,11 @@ class OCDHead(BaseHead):
             raise refusal('head.init_cfg', init_cfg, 'give it in head.deploy.head')
         super().__init__()
         self._test_cfg: dict = {}
-        known = isinstance(deploy, dict) and set(deploy) <= {'neck', 'head'}
-        if not known or deploy.get('head') is None:
-            raise refusal('head.deploy', deploy, 'give dict(neck=None or a config, head=...)')
+        give = 'give dict(neck=None or a config, head=...)'
+        if not isinstance(deploy, dict) or deploy.get('head') is None:
+            raise refusal('head.deploy', deploy, give)
+        for name in deploy.keys() - {'neck', 'head'}:
+            raise refusal(f'head.deploy.{name}', deploy[name], f'nothing reads it, {give}')
         self.heatmap_weight = checked_weight(heatmap_weight, 'head.heatmap_weight')
         self.detach_feature = checked_bool(detach_feature, 'head.detach_feature')
         self.assistant_weight = checked_weight(assistant_weight, 'head.assistant_weight')

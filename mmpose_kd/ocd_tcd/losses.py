@@ -17,7 +17,7 @@ from mmpose.codecs.base import BaseKeypointCodec
 from mmpose.registry import KEYPOINT_CODECS, MODELS
 from torch import Tensor, nn
 
-from ..core.checks import built_by, checked_number, refusal
+from ..core.checks import built_by, checked_factor, refusal
 from ..core.loss import DistillationLoss, wide
 from .reading import decode_heatmaps, pixel_size, render_gaussians
 
@@ -164,7 +164,7 @@ class CrossCoordinateLoss(CrossRepresentationLoss):
 
     def __init__(self, beta: float = 1.0, **settings):
         super().__init__(**settings)
-        self.beta = checked_number(beta, f'{self.key}.beta', above=0)
+        self.beta = checked_factor(beta, f'{self.key}.beta')
 
     def forward(
         self, student: Tensor, heatmaps: Tensor, target_weight: Optional[Tensor] = None

@@ -14,7 +14,7 @@ from mmpose.codecs.base import BaseKeypointCodec
 from mmpose.registry import MODELS
 from torch import Tensor, nn
 
-from ..core.checks import checked_bool, checked_number
+from ..core.checks import checked_bool, checked_factor
 from ..core.loss import softmax_kl, wide
 from .losses import CrossRepresentationLoss
 from .reading import interpolation, marginals, matching_power
@@ -73,7 +73,7 @@ class CrossSimCCLoss(CrossRepresentationLoss):
 
     def __init__(self, temperature: float = 1.0, match_width: bool = True, **settings):
         super().__init__(**settings)
-        self.temperature = checked_number(temperature, f'{self.key}.temperature', above=0)
+        self.temperature = checked_factor(temperature, f'{self.key}.temperature')
         self.match_width = checked_bool(match_width, f'{self.key}.match_width')
 
     def bind(

@@ -27,6 +27,8 @@ from ..core.checks import (
 from .splits import build_piece, run_steps
 from .trunk import TrunkFeatures
 
+MOST_BRANCHES = 100  # each is the rest of a network
+
 
 class Branch(BaseModule):
     """The rest of a stock backbone, an optional stock neck, and a stock heatmap head.
@@ -186,7 +188,7 @@ def merge_branches(
         ValueError: T is no number of branches, or there is not one dict of changes for each; a
             change is not of one of these three, or no dict.
     """
-    checked_whole(num_branches, 'head.num_branches', least=1)
+    checked_whole(num_branches, 'head.num_branches', least=1, most=MOST_BRANCHES)
     if changes is None:
         changes = [{}] * num_branches
     if len(checked_dicts(changes, 'head.branches')) != num_branches:
@@ -202,7 +204,8 @@ def merge_branches(
         unknown = set(change) - set(common)
         if unknown:
             raise ValueError(
-                f'head.branches.{t} has {sorted(unknown)}: a branch can change {list(common)}'
+                f'head.branches.{t} has {sorted(unknown, key=str)}: a branch can change '
+                f'{list(common)}, leave the rest out'
             )
         for name, value in change.items():
             checked_dict(value, f'head.branches.{t}.{name}', optional=name == 'neck')

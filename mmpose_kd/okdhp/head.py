@@ -15,7 +15,15 @@ from mmpose.registry import MODELS
 from mmpose.utils.tensor_utils import to_numpy
 from torch import Tensor, nn
 
-from ..core.checks import built_by, checked_choice, checked_dict, is_whole, refusal
+from ..core.checks import (
+    built_by,
+    checked_bool,
+    checked_choice,
+    checked_dict,
+    checked_init,
+    is_whole,
+    refusal,
+)
 from ..core.deployed import Deployed
 from ..core.head_output import attach_prediction, flip_test, ground_truth, label_weights
 from ..core.paramwise import compare_paramwise
@@ -107,8 +115,10 @@ class OKDHPHead(BaseHead):
     ):
         if 'Pretrained' in str(init_cfg):
             raise refusal('head.init_cfg', init_cfg, 'give it in head.head, or give load_from')
-        super().__init__(init_cfg)
+        super().__init__(checked_init(init_cfg, 'head.init_cfg'))
         self._test_cfg: dict = {}
+        checked_bool(with_cp, 'head.with_cp')
+        checked_dict(fau, 'head.fau', optional=True)
         parts = {'backbone': backbone, 'neck': neck, 'head': head}
         self.branch_configs = merge_branches(parts, branches, num_branches)
         self.num_branches = num_branches
@@ -139,12 +149,15 @@ class OKDHPHead(BaseHead):
         self.watch = False
         self.watched: dict[str, Tensor] = {}
         self.fau = None
-        if checked_dict(fau, 'head.fau', optional=True) is not None and num_branches > 1:
+        if fau is not None and num_branches > 1:
             sizes = {
                 'in_channels': channels[fau_input],
                 'num_keypoints': self.branches[0].head.out_channels,
                 'num_branches': num_branches,
             }
+            for name in sizes.keys() & fau.keys():
+                give = f'it follows from the model ({sizes[name]}), leave it out'
+                raise refusal(f'head.fau.{name}', fau[name], give)
             self.fau = built_by(MODELS, {'type': 'FAU', **fau, **sizes}, 'head.fau')
             if not self.distils:
                 self.fau.requires_grad_(False)  # else DDP would wait for its gradients
