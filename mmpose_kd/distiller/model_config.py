@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from typing import Union
 
-from mmengine import hub
 from mmengine.config import Config
+
+from ..core.config_file import GIVE, ConfigError, read_config
 
 
 def model_config(config: Union[str, dict], key: str) -> dict:
@@ -23,15 +24,14 @@ def model_config(config: Union[str, dict], key: str) -> dict:
     if isinstance(config, (str, os.PathLike)):
         name = os.fspath(config)
         try:
-            whole = hub.get_config(name) if '::' in name else Config.fromfile(name)
-        except (OSError, ValueError, KeyError, AssertionError, ImportError) as error:
-            raise ValueError(
-                f'{key}={name!r} cannot be read: {error}; give the path of a config file, or an '
-                "installed config's name like 'mmpose::body_2d_keypoint/...'"
-            ) from error
+            whole = read_config(name)
+        except ConfigError as error:
+            raise ValueError(f'{key}={name!r}: {error}; {GIVE}') from error
     else:
         whole = config
-    model = whole if isinstance(whole, dict) and 'type' in whole else (whole or {}).get('model')
+    if not isinstance(whole, dict):
+        raise ValueError(f'{key}={config!r}: {GIVE}, or a dict with a model in it')
+    model = whole if 'type' in whole else whole.get('model')
     if not isinstance(model, dict) or 'type' not in model:
         raise ValueError(f'{key}={config!r}: there is no model with a type in it')
     beside = None if whole is model else whole.get('data_preprocessor')

@@ -14,7 +14,8 @@ from torch import Tensor
 from ..core.capture import OutputPath, capture, captured_output
 from ..core.checks import built, checked_dicts, refusal
 from ..core.deployed import Deployed, training_part
-from ..core.loading import accept_plain
+from ..core.finite import LossGuard, told
+from ..core.loading import accept_plain, check_state, look_at_load_from
 from ..core.loss import sum_of_losses
 from ..core.paramwise import compare_paramwise
 from ..core.run import run_info
@@ -135,12 +136,14 @@ class PoseDistiller(BaseModel):
             teacher.load()
 
     def _accept_student(self, state_dict: dict, prefix: str, local_metadata: dict, *_) -> None:
+        look_at_load_from()
         """Let a checkpoint of the plain student (``load_from``) load into the student."""
         if training_part(self.student) is None:
             accept_plain(self, state_dict, prefix, local_metadata)
             return
         own = [key for key in state_dict if key.startswith(prefix)]
         names = [key[len(prefix) :].removeprefix('module.') for key in own]
+        check_state(state_dict)
         if not any(name.startswith(('student.', 'distill.')) for name in names):
             for key, name in zip(own, names):  # the student's parts look at them
                 state_dict[f'{prefix}student.{name}'] = state_dict.pop(key)

@@ -31,10 +31,12 @@ from ..core.facts import (
     keypoint_names,
     meta_of,
     preprocessor_differences,
+    stated_dataset,
     stated_config,
     stated_preprocessor,
 )
 from ..core.head_output import num_keypoints
+from ..core.weights import state_of
 from .cache import CacheKey, TeacherCache
 from .model_config import model_config
 
@@ -151,13 +153,13 @@ class Teacher:
         else:
             try:
                 saved = read_checkpoint(self.checkpoint)
-                self.take(saved.get('state_dict', saved))
+                self.take(state_of(saved, self.checkpoint))
             except (CheckpointError, OSError, RuntimeError) as error:
                 raise ValueError(
                     f'{self.key}.checkpoint={self.checkpoint!r} cannot be loaded into '
                     f'{self.key}.config: {error}'
                 ) from error
-            self.dataset_meta = meta_of(saved).get('dataset_meta') or {}
+            self.dataset_meta = stated_dataset(saved)
             self._compare_preprocessor(stated_preprocessor(stated_config(saved)))
         self.ready = True
 

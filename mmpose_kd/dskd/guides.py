@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from ..core.checkpoints import CheckpointError, read_checkpoint, write_checkpoint
 from ..core.checks import built, checked_dicts, refusal
 from ..core.head_output import read_output
+from ..core.weights import state_of
 from ..distiller.teacher import Teacher
 from .plan import MODES
 from .student import known_kind
@@ -217,8 +218,8 @@ class GuideBank:
     def _read_copy(self, name: str, path: Path) -> Guide:
         key = f'{self.key}: {path}'
         try:
-            copy = self._copy(read_checkpoint(path)['state_dict'], key)
-        except (CheckpointError, OSError, RuntimeError, KeyError) as error:
+            copy = self._copy(state_of(read_checkpoint(path), path), key)
+        except (CheckpointError, OSError, RuntimeError) as error:
             raise ValueError(
                 f'{key} is needed to resume and cannot be used: {error}; put the files '
                 'dskd_*.pth of the run beside its checkpoint'

@@ -17,9 +17,11 @@ from ..core.capture import replaced, returned_by
 from ..core.checks import checked_bool, checked_number, checked_weight, checked_whole, refusal
 from ..core.head_output import ground_truth, label_weights
 from ..core.random_state import random_states_kept
+from ..core.loading import check_state
+from ..core.loss import sum_of_losses
 from ..core.runner import AroundIterationHook
 from ..core.schedule import Schedule
-from .files import GuideFiles
+from .files import GuideFiles, checked_state
 from .guidance import Guidance
 from .guides import Guide, GuideBank, given_models
 from .losses import dense_guidance
@@ -151,9 +153,14 @@ class DSKDHook(AroundIterationHook):
     # ------------------------------------------------------------------ begin and end
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Take the state of the run that goes on; its guides are read when the model is known."""
+        """Take the state of the run that goes on; its guides are read when the model is known.
+
+        Raises:
+            ValueError: The checkpoint has no weights by name.
+        """
+        check_state(checkpoint.get('state_dict', checkpoint))
         if runner._resume:
-            self._saved = checkpoint.get('dskd') or {}
+            self._saved = checked_state(checkpoint.get('dskd'), KEY)
 
     def before_train(self, runner: Runner) -> None:
         """Look at the model, gather the guides."""

@@ -12,7 +12,6 @@ from mmpose.models.heads import BaseHead, HeatmapHead
 from mmpose.registry import MODELS
 from torch import Tensor, nn
 
-from ..core import loading  # noqa: F401  (lets plain checkpoints in)
 from ..core.capture import returned_by
 from ..core.checks import (
     built_by,
@@ -32,6 +31,7 @@ from ..core.head_output import (
     prediction,
 )
 from ..core.loss import sum_of_losses
+from ..core.loading import look_at_load_from
 from ..core.paramwise import compare_paramwise
 from ..core.schedule import Schedule
 from .codec import heatmap_samples
@@ -213,6 +213,7 @@ class OCDHead(BaseHead):
             for part in (self.heatmap, self.assistant):
                 if part is not None:
                     part.init_weights()
+        look_at_load_from()
         self._is_init = True
 
     # ---------------------------------------------------------------- settings

@@ -19,6 +19,8 @@ from ..core.checks import built_by, checked_choice, checked_dict, is_whole, refu
 from ..core.deployed import Deployed
 from ..core.head_output import attach_prediction, flip_test, ground_truth, label_weights
 from ..core.paramwise import compare_paramwise
+from ..core.loading import look_at_load_from
+from ..core.loss import sum_of_losses
 from ..losses.joints_mse import JointsMSELoss
 from .branch import Branch, merge_branches, shared_stages_head, stage_loss
 from .fau import weighted_ensemble
@@ -159,6 +161,11 @@ class OKDHPHead(BaseHead):
     def _checked_branch(self, branch: int, key: str, others: str = '') -> int:
         if not is_whole(branch) or branch not in range(self.num_branches):
             last = self.num_branches - 1
+    def init_weights(self) -> None:
+        """As MMEngine does it, after a look at the checkpoint that follows."""
+        look_at_load_from()
+        super().init_weights()
+
             raise refusal(key, branch, f'branches count from 0, give 0 to {last}{others}')
         return branch
 
