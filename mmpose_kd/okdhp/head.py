@@ -17,10 +17,11 @@ from torch import Tensor, nn
 
 from ..core.checks import built_by, checked_choice, checked_dict, is_whole, refusal
 from ..core.deployed import Deployed
+from ..core.finite import LossGuard, idle_loss
 from ..core.head_output import attach_prediction, flip_test, ground_truth, label_weights
-from ..core.paramwise import compare_paramwise
 from ..core.loading import look_at_load_from
 from ..core.loss import sum_of_losses
+from ..core.paramwise import compare_paramwise
 from ..losses.joints_mse import JointsMSELoss
 from .branch import Branch, merge_branches, shared_stages_head, stage_loss
 from .fau import weighted_ensemble
@@ -78,6 +79,8 @@ class OKDHPHead(BaseHead):
             training accuracy and (unless it names another) the export are about.
         with_cp (bool): Compute the branches again in the backward pass instead of keeping their
             activations: less memory, one more forward pass of the branches.
+        non_finite (str): ``'stop'`` or ``'skip'``: what is done with a loss of the ensemble or
+            of distillation that is NaN or infinite, see :class:`LossGuard`.
 
     The ``test_cfg`` of the model may have ``branch``: an index, ``'ensemble'``, or ``'all'``,
     which predicts with the deployed branch and adds the predictions of all branches and of the
@@ -105,12 +108,14 @@ class OKDHPHead(BaseHead):
         detach_ensemble: Optional[bool] = None,
         deploy_branch: int = 0,
         with_cp: bool = False,
+        non_finite: str = 'stop',
         init_cfg: Optional[dict] = None,
     ):
         if 'Pretrained' in str(init_cfg):
             raise refusal('head.init_cfg', init_cfg, 'give it in head.head, or give load_from')
         super().__init__(init_cfg)
         self._test_cfg: dict = {}
+        self.guard = LossGuard(non_finite, 'head')
         parts = {'backbone': backbone, 'neck': neck, 'head': head}
         self.branch_configs = merge_branches(parts, branches, num_branches)
         self.num_branches = num_branches
@@ -156,16 +161,16 @@ class OKDHPHead(BaseHead):
                     'learn; give ensemble_weight > 0, detach_ensemble=False, or fau=None'
                 )
 
-    # ---------------------------------------------------------------- settings
-
-    def _checked_branch(self, branch: int, key: str, others: str = '') -> int:
-        if not is_whole(branch) or branch not in range(self.num_branches):
-            last = self.num_branches - 1
     def init_weights(self) -> None:
         """As MMEngine does it, after a look at the checkpoint that follows."""
         look_at_load_from()
         super().init_weights()
 
+    # ---------------------------------------------------------------- settings
+
+    def _checked_branch(self, branch: int, key: str, others: str = '') -> int:
+        if not is_whole(branch) or branch not in range(self.num_branches):
+            last = self.num_branches - 1
             raise refusal(key, branch, f'branches count from 0, give 0 to {last}{others}')
         return branch
 
@@ -292,6 +297,7 @@ class OKDHPHead(BaseHead):
             )
 
         if self.distils:
+            own = sum_of_losses(losses)
             ensemble, attention = self.forward_ensemble(feats, heatmaps)
             task_loss = stage_loss(self.branches[self.deploy_branch].head, -1)
             losses['loss_ensemble'] = self.ensemble_weight * task_loss(ensemble, target, weight)
@@ -304,6 +310,8 @@ class OKDHPHead(BaseHead):
                     heatmaps, attention, self.kd_loss, teacher, task_loss, target, weight
                 )
                 self.watched['kd_gradient_share'] *= self.kd_schedule.now()
+            names = ['loss_ensemble', 'loss_kd']
+            self.guard(losses, names, own, lambda _: idle_loss(self.fau))
 
         if train_cfg.get('compute_acc', True):
             _, accuracy, _ = pose_pck_accuracy(
