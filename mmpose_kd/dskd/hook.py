@@ -16,7 +16,7 @@ from torch import Tensor
 from ..core.capture import replaced, returned_by
 from ..core.checks import checked_bool, checked_number, checked_weight, checked_whole, refusal
 from ..core.finite import LossGuard
-from ..core.head_output import ground_truth, label_weights
+from ..core.head_output import ground_truth, taught_weights
 from ..core.loading import check_state
 from ..core.loss import sum_of_losses
 from ..core.random_state import random_states_kept
@@ -250,7 +250,7 @@ class DSKDHook(AroundIterationHook):
             losses = dict(plain_loss(inputs, data_samples))
         own_losses = sum_of_losses(losses)
         student = self.student.output(returned)
-        weight = label_weights(data_samples)  # (B, K), 0 for a keypoint without a label
+        weight = taught_weights(data_samples)  # (B, K), 0 for a keypoint without a label
         zero = torch.zeros((), device=student[0].device)
         losses['loss_dskd_kd'] = losses['loss_dskd_cls'] = zero
 

@@ -27,9 +27,9 @@ from ..core.gradient_balance import GradientBalance
 from ..core.head_output import (
     attach_prediction,
     channels_told,
-    label_weights,
     num_keypoints,
     prediction,
+    taught_weights,
 )
 from ..core.loading import look_at_load_from
 from ..core.loss import sum_of_losses
@@ -307,7 +307,7 @@ class OCDHead(BaseHead):
             losses['loss_cross'] = task.new_zeros(())
             if cross > 0:
                 teacher = maps[-1].detach()
-                weight = label_weights(batch_data_samples)
+                weight = taught_weights(batch_data_samples)
                 losses['loss_cross'] = cross * self.cross(student, teacher, weight)
 
         if self.assists:
@@ -325,7 +325,7 @@ class OCDHead(BaseHead):
         factor = self.assistant_weight * self.assistant_schedule.now()
         if factor == 0:
             return {'loss_assistant': own, 'loss_from_assistant': own.new_zeros(())}
-        weight = label_weights(samples)
+        weight = taught_weights(samples)
         if self.kind == 'bins':
             teacher = tuple(axis.detach() for axis in output)
             taught = self.assistant_loss(student, teacher, weight)

@@ -18,7 +18,13 @@ from torch import Tensor, nn
 from ..core.checks import built_by, checked_choice, checked_dict, is_whole, refusal
 from ..core.deployed import Deployed
 from ..core.finite import LossGuard, idle_loss
-from ..core.head_output import attach_prediction, flip_test, ground_truth, label_weights
+from ..core.head_output import (
+    attach_prediction,
+    flip_test,
+    ground_truth,
+    label_weights,
+    taught_weights,
+)
 from ..core.loading import look_at_load_from
 from ..core.loss import sum_of_losses
 from ..core.paramwise import compare_paramwise
@@ -303,7 +309,8 @@ class OKDHPHead(BaseHead):
             losses['loss_ensemble'] = self.ensemble_weight * task_loss(ensemble, target, weight)
             teacher = ensemble.detach() if self.detach_ensemble else ensemble
             outputs = [*shared, *(maps for own in stages for maps in own)]
-            kd = sum(self.kd_loss(maps, teacher, weight) for maps in outputs)
+            taught = taught_weights(batch_data_samples)
+            kd = sum(self.kd_loss(maps, teacher, taught) for maps in outputs)
             losses['loss_kd'] = self.kd_schedule.now() * kd
             if self.watch:
                 self.watched = branch_statistics(
