@@ -29,9 +29,9 @@ def model_config(config: Union[str, dict], key: str) -> dict:
             raise ValueError(f'{key}={name!r}: {error}; {GIVE}') from error
     else:
         whole = config
-    if not isinstance(whole, dict):
+    if not isinstance(whole, (dict, Config)):
         raise ValueError(f'{key}={config!r}: {GIVE}, or a dict with a model in it')
-    model = whole if 'type' in whole else whole.get('model')
+    model = whole if isinstance(whole, dict) and 'type' in whole else whole.get('model')
     if not isinstance(model, dict) or 'type' not in model:
         raise ValueError(f'{key}={config!r}: there is no model with a type in it')
     beside = None if whole is model else whole.get('data_preprocessor')
