@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Collection, Sequence
 from typing import Optional
 
 import torch
+from mmengine.dist import all_reduce, get_world_size
 from mmengine.logging import print_log
 from torch import Tensor, nn
 from torch.autograd import Variable
@@ -87,7 +89,8 @@ class LossGuard:
     so, and counts it in ``skipped``, a number beside the losses for the log; the host has to wait
     for the losses in each step.
 
-    In mixed precision a step whose own losses overflow too is left to the gradient scaler.
+    All processes of a training stop, or skip, together. In mixed precision a step whose own
+    losses overflow too is left to the gradient scaler.
 
     Args:
         how: One of both.
@@ -126,10 +129,11 @@ class LossGuard:
         """
         if not names or own.is_meta:
             return
-        scalars = [losses[name].detach().float() for name in names]
+        scalars = [losses[name].detach().float().sum() for name in names]
         good = torch.stack(scalars).isfinite()
         if torch.is_autocast_enabled():
             good = good | ~own.detach().isfinite()
+        good = in_all_processes(good)
         if self.how == 'skip':
             self._skip(losses, names, good.tolist(), idle)
         elif good.device.type in AT_ONCE:
@@ -157,7 +161,12 @@ class LossGuard:
         good = good.tolist()
         if all(good):
             return
-        bad = [f'{n} is {float(x)}' for n, x, one in zip(names, scalars, good) if not one]
+        values = [float(x) for x in scalars]
+        bad = [
+            f'{name} is {value}{" here, and not finite in another process" * math.isfinite(value)}'
+            for name, value, one in zip(names, values, good)
+            if not one
+        ]
         found = look() if look is not None else ''
         raise NonFiniteError(
             f'{", ".join(bad)}{_when()}{f" ({found})" if found else ""}: lower the weight or the '
@@ -183,6 +192,15 @@ class LossGuard:
             return gradient
 
         traced.register_hook(in_backward)
+
+
+def in_all_processes(good: Tensor) -> Tensor:
+    """Which of the answers (N,) are True in every process of the training."""
+    if get_world_size() == 1:
+        return good
+    least = good.float()
+    all_reduce(least, op='min')
+    return least > 0
 
 
 def _when() -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from typing import Optional, Union
 
@@ -12,7 +11,7 @@ from mmpose.registry import MODELS
 from torch import Tensor
 
 from ..core.capture import OutputPath, capture, captured_output
-from ..core.checks import built, checked_dicts, refusal
+from ..core.checks import built, built_by, checked_dicts, refusal
 from ..core.deployed import Deployed, training_part
 from ..core.finite import LossGuard, told
 from ..core.loading import accept_plain, check_state, look_at_load_from
@@ -83,7 +82,7 @@ class PoseDistiller(BaseModel):
         self.student_config = model_config(student, 'model.student')
         if data_preprocessor is not None:
             self.student_config.setdefault('data_preprocessor', data_preprocessor)
-        self.student = MODELS.build(copy.deepcopy(self.student_config))
+        self.student = built_by(MODELS, self.student_config, 'model.student')
         training_part(self.student)  # whether its parts fit
         self.data_preprocessor = self.student.data_preprocessor
         # the student gets the random numbers that it would get alone

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import hashlib
 import logging
 import os
@@ -19,6 +18,7 @@ from torch import Tensor, nn
 from ..core.capture import OutputPath, capture, captured_output
 from ..core.checkpoints import CheckpointError, read_checkpoint
 from ..core.checks import (
+    built_by,
     check_keypoint_count,
     checked_bool,
     checked_choice,
@@ -89,7 +89,7 @@ class Teacher:
         channels_last = checked_bool(channels_last, f'{key}.channels_last')
         self.memory_format = torch.channels_last if channels_last else torch.preserve_format
         self.config = model_config(config, f'{key}.config')
-        self.model: nn.Module = MODELS.build(copy.deepcopy(self.config))
+        self.model: nn.Module = built_by(MODELS, self.config, f'{key}.config')
         self.model.requires_grad_(False)
         self.model.eval()
         self._cast(self.dtype)

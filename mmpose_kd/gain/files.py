@@ -81,13 +81,11 @@ def read_timing(out: Path) -> dict[str, dict]:
         FileError: The file is damaged.
     """
     known = read_json(out / TIMING, {})
-    return {name: one for name, one in known.items() if _is_timing(one)}
-
-
-def _is_timing(one) -> bool:
-    machine = one.get('machine') if isinstance(one, dict) else None
-    known = isinstance(machine, dict) and {'gpu', 'cpu', 'threads'} <= machine.keys()
-    return known and is_number(one.get('ratio')) and isinstance(one.get('turns'), list)
+    return {
+        name: one
+        for name, one in known.items()
+        if isinstance(one, dict) and is_number(one.get('ratio'))
+    }
 
 
 def read_arrays(path: Path, names: Collection[str]) -> dict[str, np.ndarray]:

@@ -114,7 +114,7 @@ def _method(out: Path, wanted: list[Comparison], commands: list[str], results: d
     timing = read_timing(out)
     for c in {(c.plain, c.distilled): c for c in wanted if c.plain_epochs}.values():
         measured = timing.get(f'{c.plain} {c.distilled}')
-        if measured:
+        if measured and _says_where(measured):
             machine = measured['machine']
             where = machine['gpu'] or f'{machine["cpu"]}, threads: {machine["threads"]}'
             lines.append(
@@ -126,6 +126,12 @@ def _method(out: Path, wanted: list[Comparison], commands: list[str], results: d
                 'without validation.'
             )
     return '\n'.join(lines)
+
+
+def _says_where(measured: dict) -> bool:
+    machine = measured.get('machine')
+    known = isinstance(machine, dict) and {'gpu', 'cpu', 'threads'} <= machine.keys()
+    return known and isinstance(measured.get('turns'), list)
 
 
 def _other_settings(out: Path, wanted: list[Comparison]) -> list[str]:
