@@ -1,6 +1,7 @@
 """NaN and infinity in frozen models and distillation losses are refused by name, or skipped."""
 
 import logging
+import multiprocessing
 
 import numpy as np
 import pytest
@@ -222,6 +223,45 @@ def test_off_the_cpu_it_stops_at_the_end_of_the_backward_pass(monkeypatch):
 def test_a_guard_reads_no_value_of_a_device():
     loss = torch.ones((), device='meta', requires_grad=True)
     LossGuard('stop', 'model')({'loss_a': loss}, ['loss_a'], loss, lambda _: 0.0)
+
+
+def guarded(losses, own=0.0, how='stop'):
+    losses = {name: torch.as_tensor(value) for name, value in losses.items()}
+    LossGuard(how, 'model')(losses, list(losses), torch.tensor(own), lambda _: 0.0)
+    return losses
+
+
+def test_a_loss_may_have_several_values():
+    guarded({'loss_a': torch.ones(2, 3), 'loss_b': torch.ones(())})
+    with pytest.raises(NonFiniteError, match='loss_a is nan'):
+        guarded({'loss_a': torch.tensor([1.0, NAN]), 'loss_b': torch.ones(())})
+
+
+def test_in_mixed_precision_a_step_that_overflows_by_itself_is_the_scalers(monkeypatch):
+    with pytest.raises(NonFiniteError):
+        guarded({'loss_a': INF}, own=INF)
+    monkeypatch.setattr(torch, 'is_autocast_enabled', lambda: True)
+    guarded({'loss_a': INF}, own=INF)
+    with pytest.raises(NonFiniteError):
+        guarded({'loss_a': INF}, own=1.0)
+
+
+def answer(rank, file, answers):
+    torch.distributed.init_process_group(
+        'gloo', init_method=f'file://{file}', rank=rank, world_size=2
+    )
+    answers.put(finite.in_all_processes(torch.tensor([True, rank == 0])).tolist())
+
+
+def test_all_processes_hear_of_a_loss_that_one_has(tmp_path):
+    fork = multiprocessing.get_context('fork')
+    answers = fork.Queue()
+    processes = [fork.Process(target=answer, args=(n, tmp_path / 'a', answers)) for n in (0, 1)]
+    for process in processes:
+        process.start()
+    assert [answers.get(timeout=100) for _ in processes] == [[True, False]] * 2
+    for process in processes:
+        process.join()
 
 
 @pytest.mark.parametrize('how', ['Stop', None, True, 'ignore', ['skip']])
