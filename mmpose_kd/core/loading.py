@@ -14,8 +14,10 @@ from mmengine.logging import MessageHub, print_log
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_module_registration_hook
 
+from .checkpoints import read_checkpoint
 from .deployed import Deployed, deployments
-from .run import run_info
+from .run import run_config, run_info
+from .weights import state_of, wrong_state
 
 SHOWN = 3  # names of weights in a message
 PIECES = ('backbone', 'neck', 'head')
@@ -39,9 +41,10 @@ def accept_plain(model: nn.Module, state: dict, prefix: str, local_metadata: dic
         local_metadata: With the ``version`` of the names, if it is known.
 
     Raises:
-        ValueError: Nothing of the deployed model is in it; or none of its weights of the
-            backbone, the neck or the head is one of the deployed model's.
+        ValueError: It is no state dict; nothing of the deployed model is in it; or none of its
+            weights of the backbone, the neck or the head is one of the deployed model's.
     """
+    check_state(state)
     part = model if hasattr(model, 'deployed') else model.head
     mine = model.state_dict()
     ways = deployments(part)
@@ -91,6 +94,31 @@ def accept_plain(model: nn.Module, state: dict, prefix: str, local_metadata: dic
         )
     if hasattr(part, 'plain_weights_arrived'):
         part.plain_weights_arrived(set(arrived))
+
+
+def look_at_load_from() -> None:
+    """Say in one line what is wrong with the run's ``load_from``; MMEngine would stumble over it.
+
+    Only of a file, and of a run whose config is known.
+
+    Raises:
+        FileNotFoundError: No such file.
+        CheckpointError: It is no checkpoint, or has no weights by name.
+    """
+    file = run_config().get('load_from')
+    if isinstance(file, str) and file and '://' not in file:
+        state_of(read_checkpoint(file), f'load_from={file!r}')
+
+
+def check_state(state) -> None:
+    """Refuse what is handed to a model as its weights and is something else.
+
+    Raises:
+        ValueError: It is no dict of real weights by name.
+    """
+    found = wrong_state(state)
+    if found is not None:
+        raise ValueError(f'load_from: the checkpoint has no weights by name: {found}')
 
 
 def _is_of_training(keys, ways: list[Deployed], mine: dict) -> bool:

@@ -101,4 +101,5 @@ def softmax_kl(student: Tensor, teacher: Tensor) -> Tensor:
 
 def sum_of_losses(losses: dict) -> Tensor:
     """The sum of what MMEngine trains on: the losses of a model or head by name."""
-    return sum(value.sum() for key, value in losses.items() if 'loss' in key)
+    found = (value for key, value in losses.items() if 'loss' in key)
+    return sum(sum(x.sum() for x in v) if isinstance(v, (list, tuple)) else v.sum() for v in found)

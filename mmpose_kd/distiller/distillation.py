@@ -11,7 +11,7 @@ from mmpose.registry import MODELS
 from torch import Tensor, nn
 
 from ..core.checks import built_by, checked_numbers, refusal
-from ..core.head_output import label_weights
+from ..core.head_output import taught_weights
 from ..core.loss import takes_target_weight
 from .entry import DISTILL_ENTRIES, DistillBatch, Entry, checked_teachers, output_paths
 from .teacher import Teacher
@@ -128,7 +128,7 @@ class Distillation(Entry):
             ValueError: The two sides' shapes do not fit.
         """
         student = self.adapted(batch.student)
-        target_weight = label_weights(batch.data_samples) if self.about_keypoints else None
+        target_weight = taught_weights(batch.data_samples) if self.about_keypoints else None
         outputs, weights = {}, {}
         for n in self.from_teachers:
             teacher, given = self.teachers[n], batch.teachers[n]

@@ -144,7 +144,12 @@ def _same(a: Optional[dict], b: Optional[dict]) -> bool:
     if a is None or b is None:
         return a is b
     one, two = _arrays(a), _arrays(b)
-    return one.keys() == two.keys() and all(np.array_equal(one[k], two[k]) for k in one)
+    return one.keys() == two.keys() and all(_equal(one[k], two[k]) for k in one)
+
+
+def _equal(a: np.ndarray, b: np.ndarray) -> bool:
+    """Whether two arrays are the same; NaN, as broken annotations have it, is like itself."""
+    return np.array_equal(a, b, equal_nan=a.dtype.kind in 'fc' and b.dtype.kind in 'fc')
 
 
 def _arrays(results: dict) -> dict[str, np.ndarray]:

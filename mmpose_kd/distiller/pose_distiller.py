@@ -13,7 +13,8 @@ from torch import Tensor
 from ..core.capture import OutputPath, capture, captured_output
 from ..core.checks import built, built_by, checked_dict, checked_dicts, refusal
 from ..core.deployed import Deployed, training_part
-from ..core.loading import accept_plain
+from ..core.finite import LossGuard, told
+from ..core.loading import accept_plain, check_state, look_at_load_from
 from ..core.loss import sum_of_losses
 from ..core.paramwise import compare_paramwise
 from ..core.run import run_info
@@ -44,6 +45,8 @@ class PoseDistiller(BaseModel):
             registered in :data:`~mmpose_kd.distiller.DISTILL_ENTRIES`.
         data_preprocessor (dict, optional): For a student whose config has none, as MMEngine's
             Runner hands it over.
+        non_finite (str): What is done with a distillation loss that is NaN or infinite:
+            ``'stop'`` the training, or ``'skip'`` it in this step; see :class:`LossGuard`.
         init_cfg (dict, optional): Must stay None; initialisation is the student's.
         train_cfg: Must be left out, the student has its own. ``mmpose.apis.init_model`` sets it
             to None, which is answered by "export it first".
@@ -58,6 +61,7 @@ class PoseDistiller(BaseModel):
         teachers: Sequence[dict],
         distill: Sequence[dict],
         data_preprocessor: Optional[dict] = None,
+        non_finite: str = 'stop',
         init_cfg: Optional[dict] = None,
         train_cfg: Union[dict, None, str] = 'not given',
     ):
@@ -74,6 +78,7 @@ class PoseDistiller(BaseModel):
             raise ValueError(f'model.init_cfg={init_cfg!r}: give it in model.student')
         checked_dicts(teachers, 'model.teachers')
         checked_dicts(distill, 'model.distill')
+        self.guard = LossGuard(non_finite, 'model')
         self.student_config = model_config(student, 'model.student')
         if checked_dict(data_preprocessor, 'model.data_preprocessor', optional=True) is not None:
             # also where it is not used: the Runner hands its own over
@@ -137,14 +142,17 @@ class PoseDistiller(BaseModel):
         """Initialise the student as it would be alone, and read the teachers' checkpoints.
 
         Raises:
-            ValueError: A checkpoint cannot be read, or does not fit its teacher.
+            ValueError: A checkpoint cannot be read, does not fit its teacher, or has weights that
+                are not finite.
         """
+        look_at_load_from()
         super().init_weights()
         for teacher in self.teachers:
             teacher.load()
 
     def _accept_student(self, state_dict: dict, prefix: str, local_metadata: dict, *_) -> None:
         """Let a checkpoint of the plain student (``load_from``) load into the student."""
+        check_state(state_dict)
         if training_part(self.student) is None:
             accept_plain(self, state_dict, prefix, local_metadata)
             return
@@ -174,7 +182,10 @@ class PoseDistiller(BaseModel):
             data_samples: Their B samples.
 
         Returns:
-            Scalars by name.
+            Scalars by name; also ``<name>_factor`` for the log, of an entry with a balance.
+
+        Raises:
+            NonFiniteError: See :class:`LossGuard`.
         """
         self._compare_keypoints()
         compare_paramwise(self)
@@ -186,6 +197,7 @@ class PoseDistiller(BaseModel):
         with capture(self.student, list(paths.values())) as captured:
             losses = dict(self.student(inputs, data_samples, mode='loss'))
         task_loss = sum_of_losses(losses)
+        seen = {}  # for messages
         for entry, factor in zip(self.distill, factors):
             name = f'loss_{entry.name}'
             if name in losses:
@@ -203,10 +215,20 @@ class PoseDistiller(BaseModel):
                 n: [taught[n][path.name] for path in paths]
                 for n, paths in entry.teacher_paths.items()
             }
+            seen.update(
+                (f'the student {p.name!r}', x) for p, x in zip(entry.student_paths, student)
+            )
             loss = entry(DistillBatch(student, teachers, data_samples, task_loss))
             if entry.balance is not None:
-                loss = entry.balance(task_loss, loss, student) * loss
+                balance = entry.balance(task_loss, loss, student)
+                loss = balance * loss
+                # for the log; what has "loss" in its name would be trained on
+                losses[f'{entry.name.replace("loss", "")}_factor'] = factor * balance
             losses[name] = factor * loss
+        for n, outputs in taught.items():
+            seen.update((f'{self.teachers[n].key} {name!r}', x) for name, x in outputs.items())
+        idle = {f'loss_{entry.name}': entry.idle for entry in active}
+        self.guard(losses, list(idle), task_loss, lambda name: idle[name](), lambda: told(seen))
         return losses
 
     def _compare_keypoints(self) -> None:

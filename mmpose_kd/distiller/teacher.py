@@ -30,12 +30,14 @@ from ..core.checks import (
 from ..core.facts import (
     keypoint_differences,
     keypoint_names,
-    meta_of,
     preprocessor_differences,
     stated_config,
+    stated_dataset,
     stated_preprocessor,
 )
+from ..core.finite import check_outputs, check_weights
 from ..core.head_output import num_keypoints
+from ..core.weights import state_of
 from .cache import CacheKey, TeacherCache
 from .model_config import model_config
 
@@ -94,6 +96,7 @@ class Teacher:
         self._cast(self.dtype)
         self.dataset_meta: dict = {}
         self.ready = False
+        self._seen: set[str] = set()  # outputs that were looked at
         self._compared: Optional[tuple[nn.Module, bool]] = None
         self.cache: Optional[TeacherCache] = None  # for the time of a run, by TeacherCacheHook
         self.keypoints = self._checked_keypoints(keypoints)
@@ -154,13 +157,13 @@ class Teacher:
         else:
             try:
                 saved = read_checkpoint(self.checkpoint)
-                self.take(saved.get('state_dict', saved))
+                self.take(state_of(saved, self.checkpoint))
             except (CheckpointError, OSError, RuntimeError) as error:
                 raise ValueError(
                     f'{self.key}.checkpoint={self.checkpoint!r} cannot be loaded into '
                     f'{self.key}.config, give the file or address of its weights: {error}'
                 ) from error
-            self.dataset_meta = meta_of(saved).get('dataset_meta') or {}
+            self.dataset_meta = stated_dataset(saved)
             self._compare_preprocessor(stated_preprocessor(stated_config(saved)))
         self.ready = True
 
@@ -212,13 +215,23 @@ class Teacher:
                 f'{", ".join(other)}; {self.HOW_TO_MAP.format(key=self.key)}, or -1'
             )
 
-    def take(self, state: dict) -> None:
+    def take(
+        self, state: dict, give: str = 'give weights of a training that stayed finite'
+    ) -> None:
         """Take weights that are there already, in place of :meth:`load`.
+
+        Args:
+            state: The weights.
+            give: What to do if they are not finite, for the message.
 
         Raises:
             RuntimeError: They do not fit the model strictly.
+            NonFiniteError: One is NaN or infinite.
         """
         self.model.load_state_dict(state, strict=True)
+        given = '' if self.checkpoint is None else f'.checkpoint={self.checkpoint!r}'
+        half = '' if self.dtype is None else f' (run as {str(self.dtype).partition(".")[2]})'
+        check_weights(self.model, f'{self.key}{given}{half}', give)
         self.ready = True
 
     def digest(self) -> str:
@@ -237,7 +250,9 @@ class Teacher:
         """:meth:`outputs` for :meth:`images` of a batch, from the cache where it has them."""
 
         def run(inputs: Tensor, data_samples: list) -> list[Tensor]:
-            return self.outputs(self.images(inputs, data_samples, preprocessor), paths)
+            found = self.outputs(self.images(inputs, data_samples, preprocessor), paths)
+            self.look_at([path.name for path in paths], found)
+            return found
 
         if self.cache is None:
             return run(inputs, data_samples)
@@ -247,6 +262,23 @@ class Teacher:
             lambda numbers: run(inputs[numbers], [data_samples[i] for i in numbers]),
             inputs.device,
         )
+
+    def look_at(self, names: Sequence[str], outputs: Sequence[Tensor]) -> None:
+        """Refuse outputs that are not finite, the first time that each is taken.
+
+        Later ones show in the loss: to look at each would let every step wait for the device.
+
+        Raises:
+            NonFiniteError: One is NaN or infinite somewhere.
+        """
+        first = {name: x for name, x in zip(names, outputs) if name not in self._seen}
+        if first:
+            named = {f'its output {name!r}': x for name, x in first.items()}
+            give = 'look at its checkpoint and data_preprocessor (a std of 0?), and the pictures'
+            if self.dtype is not None:
+                give += f", or give {self.key}.dtype='float32'"
+            check_outputs(named, self.key, give)
+            self._seen.update(first)
 
     def _key(self, sample) -> Optional[CacheKey]:
         if 'augmentation' not in sample:

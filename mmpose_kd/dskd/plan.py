@@ -205,7 +205,12 @@ class GuideDraws:
 
     def resume(self, state: dict) -> None:
         """Go on from the state of a checkpoint."""
-        self._generator.set_state(state['draws'].cpu())
+        try:
+            self._generator.set_state(state['draws'].cpu())
+        except (RuntimeError, TypeError) as error:
+            raise ValueError(
+                f'the checkpoint that is resumed has no state of random draws: {error}'
+            ) from error
         self._seed = state['redraw_seed']
 
 

@@ -17,8 +17,10 @@ from torch import nn
 
 from ..core.checkpoints import CheckpointError, read_checkpoint
 from ..core.checks import checked_bool, checked_path
+from ..core.config_file import ConfigError, read_config
 from ..core.deployed import Deployed, training_part
 from ..core.facts import meta_of, stated_config
+from ..core.weights import state_of
 from ..records import BranchRecord, branch_records
 from .config import ExportError, compare_with_run, plain_config
 from .own_types import PACKAGE, traces, training_hooks
@@ -164,9 +166,9 @@ def export_student(
 
 def _read_config(config: Path) -> Config:
     try:
-        cfg = Config.fromfile(config)
-    except Exception as error:  # a config is a program: it may raise anything
-        raise ExportError(f'{config} cannot be read as a config: {error}') from error
+        cfg = read_config(config)
+    except ConfigError as error:
+        raise ExportError(str(error)) from error
     if not isinstance(cfg.get('model'), dict):
         raise ExportError(
             f'{config} has no model: give the config that the model was trained with'
@@ -185,10 +187,10 @@ def _read(checkpoint: Path) -> dict:
 
 
 def _state_of(saved: dict, checkpoint: Path) -> dict:
-    state = saved.get('state_dict', saved)
-    good = isinstance(state, dict) and all(isinstance(key, str) for key in state)
-    if not good or not all(isinstance(v, torch.Tensor) for v in state.values()):
-        raise ExportError(f'{checkpoint}: its state_dict is not one of weights by name')
+    try:
+        state = state_of(saved, checkpoint)
+    except CheckpointError as error:
+        raise ExportError(str(error)) from error
     return {key.removeprefix('module.'): value for key, value in state.items()}
 
 
@@ -365,12 +367,16 @@ def _check_same_predictions(
 def _plain_data(value):
     """Numpy arrays and scalars as lists and numbers: loads anywhere with weights_only=True."""
     if isinstance(value, dict):
-        return {_plain_data(k): _plain_data(v) for k, v in value.items()}
+        return {_plain_key(k): _plain_data(v) for k, v in value.items()}
     if isinstance(value, (list, tuple, set)):
         return [_plain_data(v) for v in value]
     if isinstance(value, (np.ndarray, np.generic)):
         return value.tolist()
     return value
+
+
+def _plain_key(key):
+    return key.item() if isinstance(key, np.generic) else key
 
 
 def _existing(path: Path) -> Path:

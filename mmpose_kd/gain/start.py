@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ..core.checkpoints import read_checkpoint
 from ..core.deployed import peeled
+from ..core.weights import state_of
 
 
 def initial_weights(
@@ -66,8 +67,7 @@ def _loaded(model: BaseModel, load_from: Optional[str]) -> BaseModel:
     """The model with what fits of a checkpoint, as MMEngine's Runner loads it."""
     if not load_from:
         return model
-    saved = read_checkpoint(load_from)
-    saved = saved.get('state_dict', saved)
+    saved = state_of(read_checkpoint(load_from), load_from)
     state = OrderedDict((key.removeprefix('module.'), value) for key, value in saved.items())
     # by its version a head knows whether to convert the names
     state._metadata = getattr(saved, '_metadata', OrderedDict())

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ..core.checks import built_by, refusal
 from ..core.gradient_balance import GradientBalance
-from ..core.head_output import ground_truth, label_weights
+from ..core.head_output import ground_truth, taught_weights
 from ..distiller.distillation import resized
 from ..distiller.entry import DISTILL_ENTRIES, DistillBatch, Entry, checked_teachers
 from ..distiller.teacher import Teacher
@@ -116,7 +116,7 @@ class ThroughTeacherHead(Entry):
                 others than the head's.
         """
         samples = heatmap_samples(batch.data_samples, f'{self.key} (ThroughTeacherHead)')
-        target, weight = ground_truth('heatmap', samples)[0], label_weights(samples)
+        target, weight = ground_truth('heatmap', samples)[0], taught_weights(samples)
         teacher = self.teachers[self.from_teachers[0]]
         feature = self._fit(batch.student[0], self.adapted(batch.student)[0], teacher)
         maps = teacher.pick_keypoints(teacher.through_head(feature))

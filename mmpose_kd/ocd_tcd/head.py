@@ -12,7 +12,6 @@ from mmpose.models.heads import BaseHead, HeatmapHead
 from mmpose.registry import MODELS
 from torch import Tensor, nn
 
-from ..core import loading  # noqa: F401  (lets plain checkpoints in)
 from ..core.capture import returned_by
 from ..core.checks import (
     built_by,
@@ -23,14 +22,16 @@ from ..core.checks import (
     refusal,
 )
 from ..core.deployed import Deployed
+from ..core.finite import LossGuard, idle_loss
 from ..core.gradient_balance import GradientBalance
 from ..core.head_output import (
     attach_prediction,
     channels_told,
-    label_weights,
     num_keypoints,
     prediction,
+    taught_weights,
 )
+from ..core.loading import look_at_load_from
 from ..core.loss import sum_of_losses
 from ..core.paramwise import compare_paramwise
 from ..core.schedule import Schedule
@@ -90,6 +91,8 @@ class OCDHead(BaseHead):
             export. It sees what the deployed head sees, its neck's output.
         assistant_weight (float): Factor of its teaching, SmoothL1 on coordinates, KL on bins.
         assistant_schedule (dict, optional): As ``cross_schedule``.
+        non_finite (str): ``'stop'`` or ``'skip'``: what is done with a loss besides the deployed
+            head's that is NaN or infinite, see :class:`LossGuard`.
 
     The ``test_cfg`` of the model may have ``branch``: ``'deploy'`` (the default), ``'heatmap'``,
     ``'assistant'``, or ``'all'``, which predicts with the deployed head and adds every head's
@@ -112,12 +115,14 @@ class OCDHead(BaseHead):
         assistant: Optional[dict] = None,
         assistant_weight: float = 1.0,
         assistant_schedule: Optional[dict] = None,
+        non_finite: str = 'stop',
         init_cfg: Optional[dict] = None,
     ):
         if init_cfg is not None:
             raise refusal('head.init_cfg', init_cfg, 'give it in head.deploy.head')
         super().__init__()
         self._test_cfg: dict = {}
+        self.guard = LossGuard(non_finite, 'head')
         give = 'give dict(neck=None or a config, head=...)'
         if not isinstance(deploy, dict) or deploy.get('head') is None:
             raise refusal('head.deploy', deploy, give)
@@ -210,6 +215,7 @@ class OCDHead(BaseHead):
 
     def init_weights(self) -> None:
         """The deployed part as it would be alone, then the rest with random numbers of its own."""
+        look_at_load_from()
         self.deploy.init_weights()
         with torch.random.fork_rng(devices=[]):
             for part in (self.heatmap, self.assistant):
@@ -303,11 +309,14 @@ class OCDHead(BaseHead):
             losses['loss_cross'] = task.new_zeros(())
             if cross > 0:
                 teacher = maps[-1].detach()
-                weight = label_weights(batch_data_samples)
+                weight = taught_weights(batch_data_samples)
                 losses['loss_cross'] = cross * self.cross(student, teacher, weight)
 
         if self.assists:
             losses.update(self._assistant_losses(necked, batch_data_samples, train_cfg, student))
+        ours = ('loss_heatmap', 'loss_cross', 'loss_assistant', 'loss_from_assistant')
+        parts = self.heatmap, self.assistant
+        self.guard(losses, [n for n in ours if n in losses], task, lambda _: idle_loss(*parts))
         return losses
 
     def _assistant_losses(self, necked, samples, train_cfg: dict, student) -> dict:
@@ -318,7 +327,7 @@ class OCDHead(BaseHead):
         factor = self.assistant_weight * self.assistant_schedule.now()
         if factor == 0:
             return {'loss_assistant': own, 'loss_from_assistant': own.new_zeros(())}
-        weight = label_weights(samples)
+        weight = taught_weights(samples)
         if self.kind == 'bins':
             teacher = tuple(axis.detach() for axis in output)
             taught = self.assistant_loss(student, teacher, weight)

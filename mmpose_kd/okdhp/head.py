@@ -25,7 +25,16 @@ from ..core.checks import (
     refusal,
 )
 from ..core.deployed import Deployed
-from ..core.head_output import attach_prediction, flip_test, ground_truth, label_weights
+from ..core.finite import LossGuard, idle_loss
+from ..core.head_output import (
+    attach_prediction,
+    flip_test,
+    ground_truth,
+    label_weights,
+    taught_weights,
+)
+from ..core.loading import look_at_load_from
+from ..core.loss import sum_of_losses
 from ..core.paramwise import compare_paramwise
 from ..losses.joints_mse import JointsMSELoss
 from .branch import Branch, merge_branches, shared_stages_head, stage_loss
@@ -84,6 +93,8 @@ class OKDHPHead(BaseHead):
             training accuracy and (unless it names another) the export are about.
         with_cp (bool): Compute the branches again in the backward pass instead of keeping their
             activations: less memory, one more forward pass of the branches.
+        non_finite (str): ``'stop'`` or ``'skip'``: what is done with a loss of the ensemble or
+            of distillation that is NaN or infinite, see :class:`LossGuard`.
 
     The ``test_cfg`` of the model may have ``branch``: an index, ``'ensemble'``, or ``'all'``,
     which predicts with the deployed branch and adds the predictions of all branches and of the
@@ -111,6 +122,7 @@ class OKDHPHead(BaseHead):
         detach_ensemble: Optional[bool] = None,
         deploy_branch: int = 0,
         with_cp: bool = False,
+        non_finite: str = 'stop',
         init_cfg: Optional[dict] = None,
     ):
         if 'Pretrained' in str(init_cfg):
@@ -119,6 +131,7 @@ class OKDHPHead(BaseHead):
         self._test_cfg: dict = {}
         checked_bool(with_cp, 'head.with_cp')
         checked_dict(fau, 'head.fau', optional=True)
+        self.guard = LossGuard(non_finite, 'head')
         parts = {'backbone': backbone, 'neck': neck, 'head': head}
         self.branch_configs = merge_branches(parts, branches, num_branches)
         self.num_branches = num_branches
@@ -166,6 +179,11 @@ class OKDHPHead(BaseHead):
                     'head.ensemble_weight=0 with head.detach_ensemble=True: the FAU would never '
                     'learn; give ensemble_weight > 0, detach_ensemble=False, or fau=None'
                 )
+
+    def init_weights(self) -> None:
+        """As MMEngine does it, after a look at the checkpoint that follows."""
+        look_at_load_from()
+        super().init_weights()
 
     # ---------------------------------------------------------------- settings
 
@@ -298,18 +316,22 @@ class OKDHPHead(BaseHead):
             )
 
         if self.distils:
+            own = sum_of_losses(losses)
             ensemble, attention = self.forward_ensemble(feats, heatmaps)
             task_loss = stage_loss(self.branches[self.deploy_branch].head, -1)
             losses['loss_ensemble'] = self.ensemble_weight * task_loss(ensemble, target, weight)
             teacher = ensemble.detach() if self.detach_ensemble else ensemble
             outputs = [*shared, *(maps for own in stages for maps in own)]
-            kd = sum(self.kd_loss(maps, teacher, weight) for maps in outputs)
+            taught = taught_weights(batch_data_samples)
+            kd = sum(self.kd_loss(maps, teacher, taught) for maps in outputs)
             losses['loss_kd'] = self.kd_schedule.now() * kd
             if self.watch:
                 self.watched = branch_statistics(
                     heatmaps, attention, self.kd_loss, teacher, task_loss, target, weight
                 )
                 self.watched['kd_gradient_share'] *= self.kd_schedule.now()
+            names = ['loss_ensemble', 'loss_kd']
+            self.guard(losses, names, own, lambda _: idle_loss(self.fau))
 
         if train_cfg.get('compute_acc', True):
             _, accuracy, _ = pose_pck_accuracy(
