@@ -25,6 +25,8 @@ from .helpers.ocd import HEADS, UDP, ocd_of, plain_of
 from .helpers.okdhp import CONSTANT
 from .helpers.tcd import OUTPUT, TASK, cross, teacher
 
+pytestmark = pytest.mark.reliability
+
 NAN, INF = float('nan'), float('inf')
 
 # ------------------------------------------------------------------------ the bad data

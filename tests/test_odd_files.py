@@ -38,6 +38,8 @@ from .helpers.models import build, okdhp_config, plain_config
 from .helpers.ocd import ocd_of
 from .helpers.runs import run_config
 
+pytestmark = pytest.mark.reliability
+
 MISTAKES = (ValueError, FileNotFoundError, IsADirectoryError, NotADirectoryError)
 MOST = 400  # MB that a door may take on top of what it had
 

@@ -30,6 +30,8 @@ from ..helpers.ocd import ocd_of
 from ..helpers.ocd import samples as samples_of_two
 from ..helpers.runs import draw, run_config
 
+pytestmark = pytest.mark.reliability
+
 NAN, INF = float('nan'), float('inf')
 each_value = pytest.mark.parametrize('value', [NAN, INF, -INF])
 

@@ -6,6 +6,8 @@ from torch.optim import SGD
 
 from mmpose_kd.core.gradient_balance import GradientBalance
 
+pytestmark = pytest.mark.reliability
+
 
 def losses(feature, main=3.0, auxiliary=0.01):
     """Gradients of sizes 3 n and 0.01 n at the feature, n the root of its number of elements."""

@@ -21,6 +21,9 @@ from mmengine.dist import all_gather_object
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from torch import nn
+import pytest
+
+pytestmark = pytest.mark.reliability
 
 rank, world = int(os.environ.get('RANK', 0)), int(os.environ.get('WORLD_SIZE', 1))
 seen = dict(gradients=[], kept=[])

@@ -30,6 +30,8 @@ sys.path.insert(0, {root!r})
 from tests.helpers.dskd_runs import Record, make_runner
 from mmengine.config import Config
 
+pytestmark = pytest.mark.reliability
+
 children = []
 for config, step in {runs!r}:
     children.append(os.fork())

@@ -20,6 +20,8 @@ from ..helpers.dskd_runs import Record, dskd_config, make_runner, train, without
 from ..helpers.forks import in_a_fork
 from ..helpers.runs import draw
 
+pytestmark = pytest.mark.reliability
+
 
 @pytest.fixture(scope='module')
 def data(tmp_path_factory):

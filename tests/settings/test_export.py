@@ -8,6 +8,8 @@ import mmpose_kd
 
 from .values import VALUES, complaints
 
+pytestmark = pytest.mark.reliability
+
 #: these are looked at where the file or the model is known
 LATER = {
     'branch': 'what it may be depends on the model',

@@ -10,6 +10,8 @@ from ..helpers.distillers import ENTRY, distiller_config, untrained
 from ..helpers.models import HRNET, build, plain_config
 from .places import fresh, places, public_classes
 
+pytestmark = pytest.mark.reliability
+
 OUR_HOOKS = [name for name, cls in public_classes().items() if HOOKS.get(name) is cls]
 
 

@@ -13,6 +13,8 @@ from .meaningful import MEANINGFUL
 from .outcomes import all_settings, outcomes
 from .places import STOCK, fresh, places, public_classes, settings_of
 
+pytestmark = pytest.mark.reliability
+
 
 @pytest.fixture(autouse=True)
 def files_stay_in_a_folder(tmp_path, monkeypatch):
