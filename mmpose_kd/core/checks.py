@@ -101,7 +101,7 @@ def checked_number(
         optional: Whether None is a setting too.
 
     Raises:
-        ValueError: It is none.
+        ValueError: It is not such a number.
     """
     if optional and value is None:
         return value
@@ -129,7 +129,7 @@ def checked_whole(
         of: What is counted, for the message: ``'epochs'``.
 
     Raises:
-        ValueError: It is none.
+        ValueError: It is not such a number.
     """
     if optional and value is None:
         return value
@@ -144,7 +144,7 @@ def checked_weight(value, key: str):
     """A loss's weight: a number, 0 or more.
 
     Raises:
-        ValueError: It is none.
+        ValueError: It is not such a number.
     """
     return checked_number(value, key, least=0)
 
@@ -153,7 +153,7 @@ def checked_factor(value, key: str, optional: bool = False):
     """A temperature, or another factor of logits: above 0, and of a size that can be squared.
 
     Raises:
-        ValueError: It is none.
+        ValueError: It is not such a number.
     """
     return checked_number(value, key, above=0, most=10**6, optional=optional)
 
@@ -186,7 +186,7 @@ def checked_name(value, key: str, optional: bool = False):
     """A text that is not empty.
 
     Raises:
-        ValueError: It is none.
+        ValueError: It is no such text.
     """
     if optional and value is None:
         return value
@@ -199,7 +199,7 @@ def checked_path(value, key: str, optional: bool = False) -> Optional[str]:
     """A file, folder or address as a text, from one that is not empty or from a ``Path``.
 
     Raises:
-        ValueError: It is none.
+        ValueError: It is none of these.
     """
     return checked_name(
         os.fspath(value) if isinstance(value, os.PathLike) else value, key, optional
@@ -218,7 +218,7 @@ def checked_numbers(
         above: What each must be above.
 
     Raises:
-        ValueError: It is none.
+        ValueError: It is no such list.
     """
     good = is_list(values)
     good = good and all(is_number(v) and _inside(v, None, above, None, None) for v in values)
@@ -252,7 +252,7 @@ def checked_wholes(
     """A list of whole numbers of a range, such as the channels of some layers.
 
     Raises:
-        ValueError: It is none.
+        ValueError: It is no such list.
     """
     if optional and values is None:
         return None
@@ -266,7 +266,7 @@ def checked_names(values, key: str) -> tuple[str, ...]:
     """A list of texts that are not empty, each once.
 
     Raises:
-        ValueError: It is none.
+        ValueError: It is no such list.
     """
     good = is_list(values) and all(isinstance(v, str) and v.strip() for v in values)
     if not good or len(set(values)) < len(values):
@@ -278,7 +278,7 @@ def checked_dict(value, key: str, optional: bool = False):
     """A dict.
 
     Raises:
-        ValueError: It is none.
+        ValueError: It is no dict.
     """
     if optional and value is None:
         return value
@@ -291,7 +291,7 @@ def checked_dicts(values, key: str) -> Sequence[dict]:
     """A list of dicts.
 
     Raises:
-        ValueError: It is none.
+        ValueError: It is no such list.
     """
     if not is_list(values) or not all(isinstance(value, dict) for value in values):
         raise refusal(key, values, 'give a list of dicts')
@@ -302,7 +302,7 @@ def checked_init(value, key: str):
     """``init_cfg``: a config of one of MMEngine's weight initialisers, a list of them, or None.
 
     Raises:
-        ValueError: It is none, or an initialiser cannot be built.
+        ValueError: It is no such config, or an initialiser cannot be built.
     """
     entries = (
         {f'{key}[{i}]': one for i, one in enumerate(value)} if is_list(value) else {key: value}

@@ -59,12 +59,12 @@ def check_outputs(named: dict[str, Tensor], where: str, give: str) -> None:
     Raises:
         NonFiniteError: It is not; output and number of values are named.
     """
-    found = told(named)
+    found = not_finite(named)
     if found:
         raise NonFiniteError(f'{where}: {found}: {give}')
 
 
-def told(named: dict[str, Tensor]) -> str:
+def not_finite(named: dict[str, Tensor]) -> str:
     """In words which of the tensors have values that are not finite; '' if none."""
     bad = {
         name: value

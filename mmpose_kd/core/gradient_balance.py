@@ -1,4 +1,4 @@
-"""Bring one loss to the size of another, as a shared feature feels them."""
+"""A factor that makes one loss's gradient at shared features as large as another's."""
 
 from __future__ import annotations
 

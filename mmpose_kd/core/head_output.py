@@ -58,8 +58,8 @@ def num_keypoints(head: Optional[nn.Module]) -> Optional[int]:
 
 
 @contextmanager
-def channels_told(head: nn.Module, feats, key: str) -> Iterator[None]:
-    """Name the setting where a stock head ends in torch's error as it gets other channels.
+def in_channels_explained(head: nn.Module, feats, key: str) -> Iterator[None]:
+    """Turn torch's error, where a head gets other channels than it has, into one with the key.
 
     Args:
         head: A head that is run inside.

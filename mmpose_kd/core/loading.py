@@ -1,7 +1,8 @@
-"""Weights of the plain model have a way into a model in training.
+"""Load a checkpoint of the plain model into a model in training.
 
 MMEngine loads ``load_from`` and ``init_cfg=dict(type='Pretrained')`` by name, and a part that
-exists in training only has other names. What its ``deployed()`` states is read backwards here.
+exists in training only has other names. They are found by reading backwards what the part's
+``deployed()`` states.
 """
 
 from __future__ import annotations
@@ -23,10 +24,12 @@ SHOWN = 3  # names of weights in a message
 PIECES = ('backbone', 'neck', 'head')
 OF_TRAINING = ('student.', 'head.branches.', 'head.deploy.')
 
-_told: Optional[tuple] = None  # the run, and what was said in it last
+_last_warning: Optional[tuple] = None  # the run, and what was said in it last
 
 
-def accept_plain(model: nn.Module, state: dict, prefix: str, local_metadata: dict, *_) -> None:
+def rename_plain_weights(
+    model: nn.Module, state: dict, prefix: str, local_metadata: dict, *_
+) -> None:
     """Give a checkpoint of the plain model the names of the model in training.
 
     A hook of the model's ``load_state_dict``. A checkpoint of the training itself is left as it
@@ -182,7 +185,7 @@ def _refuse_misfit(given: dict, names: dict[str, str], fits: set[str]) -> None:
         )
     for piece in PIECES:
         there, here = ({n for n in one if n.startswith(f'{piece}.')} for one in (found, wanted))
-        # a head for other keypoints has the same names; that is told, not refused
+        # a head for other keypoints has the same names; that is warned of, not refused
         other = piece == 'backbone' or there != here
         if there and here and other and not here & fits:
             raise ValueError(
@@ -198,19 +201,23 @@ def _some(names: list[str]) -> str:
 
 def say_once(line: str) -> None:
     """Say it once in a run, in which an EMA hook may load the same into its copy."""
-    global _told
+    global _last_warning
     if run_info('cfg') is not None:
         hub = MessageHub.get_current_instance()
-        if _told is not None and _told[0]() is hub and _told[1] == line:
+        if _last_warning is not None and _last_warning[0]() is hub and _last_warning[1] == line:
             return
-        _told = ref(hub), line
+        _last_warning = ref(hub), line
     print_log(line, 'current', logging.WARNING)
 
 
 def _watch(model: nn.Module, name: str, part: Optional[nn.Module]) -> None:
-    """MMPose's models do not show themselves to their heads, torch tells who gets one."""
+    """Let a model that gets a head for the training accept checkpoints of the plain model.
+
+    Torch calls this for every module that is assigned to another one; MMPose offers nothing that
+    is called when a model gets its head.
+    """
     if name == 'head' and hasattr(part, 'deployed'):
-        model._register_load_state_dict_pre_hook(accept_plain, with_module=True)
+        model._register_load_state_dict_pre_hook(rename_plain_weights, with_module=True)
 
 
 register_module_module_registration_hook(_watch)

@@ -41,10 +41,10 @@ def check_hooks(runner: Runner, hook: Hook) -> None:
     name, count = type(hook).__name__, sum(type(other) is type(hook) for other in runner.hooks)
     if count > 1:
         raise ValueError(f'custom_hooks: {name} stands {count} times in them, give it once')
-    tell_lost_hooks(runner)
+    warn_of_lost_hooks(runner)
 
 
-def tell_lost_hooks(runner: Runner) -> None:
+def warn_of_lost_hooks(runner: Runner) -> None:
     """Warn, once in a run, of hooks that a config's bases have and the config has lost.
 
     In a child config a list replaces the parent's: ``custom_hooks=[...]`` drops what was

@@ -194,7 +194,8 @@ def _check_pipeline(dataset, views: set, draws: int = 64, repetitions: int = 4) 
                 )
             holders = [sample if v is None else sample.get(f'view_{v}') for v in views]
             pictures = tuple(getattr(holder, 'picture', None) for holder in holders)
-            repetitions -= tuple(sample.augmentation) in seen
+            if tuple(sample.augmentation) in seen:
+                repetitions -= 1
             if seen.setdefault(tuple(sample.augmentation), pictures) != pictures:
                 raise ValueError(
                     f'{HOOK}: {PIPELINE} gives different pictures for one augmentation: a random '

@@ -137,7 +137,7 @@ class Distillation(Entry):
             else:
                 outputs[n] = [self._heatmaps(student, given[0], teacher)]
             if self.about_keypoints:
-                weights[n] = teacher.knows(target_weight)
+                weights[n] = teacher.masked_weight(target_weight)
         shares = self._shares(outputs, weights)
         total = 0.0
         for n in self.from_teachers:

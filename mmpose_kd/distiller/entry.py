@@ -113,7 +113,7 @@ class Entry(nn.Module):
         return self.weight * self.schedule.now()
 
     def idle(self) -> Union[Tensor, float]:
-        """A loss of 0 that still reaches the adapter, for processes that train together."""
+        """0 with a way for the gradient to the adapter: processes that train together need one."""
         return sum((p.sum() * 0.0 for p in self.parameters() if p.requires_grad), 0.0)
 
     def check_keypoints(self, student: nn.Module, teacher: Teacher) -> None:

@@ -80,7 +80,7 @@ class FixedAugmentations(BaseTransform):
         seed = digest(self.seed, person, variant, self.settings_text)
         with random_states_kept(seed):
             check = self.still_to_check > 0
-            self.still_to_check -= check
+            self.still_to_check -= int(check)
             for step in self.steps:
                 run = self._run_twice if check else _run
                 results = run(step, results, seed)

@@ -63,7 +63,7 @@ def _validate(runner: Runner, model, teacher) -> dict:
     loop = runner.val_loop
     for batch in loop.dataloader:
         data = model.data_preprocessor(copy.copy(batch), False)
-        images = teacher.images(data['inputs'], data['data_samples'], model.data_preprocessor)
+        images = teacher.own_images(data['inputs'], data['data_samples'], model.data_preprocessor)
         loop.evaluator.process(
             data_samples=teacher.predict(images, data['data_samples']), data_batch=batch
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Optional, Union
 
 import torch
@@ -13,8 +14,8 @@ from torch import Tensor
 from ..core.capture import OutputPath, capture, captured_output
 from ..core.checks import built, built_by, checked_dict, checked_dicts, refusal
 from ..core.deployed import Deployed, training_part
-from ..core.finite import LossGuard, told
-from ..core.loading import accept_plain, check_state, look_at_load_from
+from ..core.finite import LossGuard, not_finite
+from ..core.loading import check_state, look_at_load_from, rename_plain_weights
 from ..core.loss import sum_of_losses
 from ..core.paramwise import compare_paramwise
 from ..core.run import run_info
@@ -109,7 +110,7 @@ class PoseDistiller(BaseModel):
             raise ValueError(
                 f'model.distill: the names {names} are not all different: give each its own name'
             )
-        self._register_load_state_dict_pre_hook(self._accept_student)
+        self._register_load_state_dict_pre_hook(self._rename_student_weights)
         self._dataset_meta = None  # that the teachers' keypoints were compared with
 
     def _entry(self, entry: dict, number: int) -> Entry:
@@ -150,11 +151,13 @@ class PoseDistiller(BaseModel):
         for teacher in self.teachers:
             teacher.load()
 
-    def _accept_student(self, state_dict: dict, prefix: str, local_metadata: dict, *_) -> None:
+    def _rename_student_weights(
+        self, state_dict: dict, prefix: str, local_metadata: dict, *_
+    ) -> None:
         """Let a checkpoint of the plain student (``load_from``) load into the student."""
         check_state(state_dict)
         if training_part(self.student) is None:
-            accept_plain(self, state_dict, prefix, local_metadata)
+            rename_plain_weights(self, state_dict, prefix, local_metadata)
             return
         own = [key for key in state_dict if key.startswith(prefix)]
         names = [key[len(prefix) :].removeprefix('module.') for key in own]
@@ -228,7 +231,8 @@ class PoseDistiller(BaseModel):
         for n, outputs in taught.items():
             seen.update((f'{self.teachers[n].key} {name!r}', x) for name, x in outputs.items())
         idle = {f'loss_{entry.name}': entry.idle for entry in active}
-        self.guard(losses, list(idle), task_loss, lambda name: idle[name](), lambda: told(seen))
+        found = partial(not_finite, seen)
+        self.guard(losses, list(idle), task_loss, lambda name: idle[name](), found)
         return losses
 
     def _compare_keypoints(self) -> None:
@@ -247,7 +251,7 @@ class PoseDistiller(BaseModel):
         for n, teacher in enumerate(self.teachers):
             paths = {path.name: path for e in active for path in e.teacher_paths.get(n, ())}
             if paths:
-                outputs = teacher.teach(
+                outputs = teacher.outputs_for_batch(
                     inputs, data_samples, list(paths.values()), self.data_preprocessor
                 )
                 taught[n] = dict(zip(paths, outputs))

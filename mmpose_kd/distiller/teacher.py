@@ -157,7 +157,7 @@ class Teacher:
         else:
             try:
                 saved = read_checkpoint(self.checkpoint)
-                self.take(state_of(saved, self.checkpoint))
+                self.load_weights(state_of(saved, self.checkpoint))
             except (CheckpointError, OSError, RuntimeError) as error:
                 raise ValueError(
                     f'{self.key}.checkpoint={self.checkpoint!r} cannot be loaded into '
@@ -215,7 +215,7 @@ class Teacher:
                 f'{", ".join(other)}; {self.HOW_TO_MAP.format(key=self.key)}, or -1'
             )
 
-    def take(
+    def load_weights(
         self, state: dict, give: str = 'give weights of a training that stayed finite'
     ) -> None:
         """Take weights that are there already, in place of :meth:`load`.
@@ -244,13 +244,13 @@ class Teacher:
             sha.update(value.reshape(-1).view(dtype=torch.uint8).numpy())
         return sha.hexdigest()
 
-    def teach(
+    def outputs_for_batch(
         self, inputs: Tensor, data_samples: list, paths: list[OutputPath], preprocessor: nn.Module
     ) -> list[Tensor]:
-        """:meth:`outputs` for :meth:`images` of a batch, from the cache where it has them."""
+        """:meth:`outputs` for :meth:`own_images` of a batch, from the cache where it has them."""
 
         def run(inputs: Tensor, data_samples: list) -> list[Tensor]:
-            found = self.outputs(self.images(inputs, data_samples, preprocessor), paths)
+            found = self.outputs(self.own_images(inputs, data_samples, preprocessor), paths)
             self.look_at([path.name for path in paths], found)
             return found
 
@@ -292,19 +292,19 @@ class Teacher:
         """Outputs at some places for a batch of images, as constants in float32.
 
         Args:
-            images: (B, 3, h, w), from :meth:`images`.
+            images: (B, 3, h, w), from :meth:`own_images`.
             paths: Places in ``model``.
 
         Raises:
             RuntimeError: The weights were never loaded.
         """
         with capture(self.model, paths) as captured:
-            self.returned(images)
+            self.forward_head(images)
         return [captured_output(captured, path).detach().float() for path in paths]
 
     @torch.no_grad()
-    def returned(self, images: Tensor):
-        """What the forward pass of its head returns for a batch from :meth:`images`."""
+    def forward_head(self, images: Tensor):
+        """What the forward pass of its head returns for a batch from :meth:`own_images`."""
         with self._own_precision(images):
             return self.model(images, None, mode='tensor')
 
@@ -335,7 +335,7 @@ class Teacher:
             return contextlib.nullcontext()
         return torch.autocast(inputs.device.type, enabled=False)
 
-    def images(self, inputs: Tensor, data_samples: list, preprocessor: nn.Module) -> Tensor:
+    def own_images(self, inputs: Tensor, data_samples: list, preprocessor: nn.Module) -> Tensor:
         """The batch as this teacher wants to see it.
 
         Args:
@@ -404,7 +404,7 @@ class Teacher:
         """Its predictions in pictures' coordinates, for the student's keypoints.
 
         Args:
-            images: From :meth:`images`.
+            images: From :meth:`own_images`.
             data_samples: Their samples; they are not changed.
 
         Returns:
@@ -454,7 +454,7 @@ class Teacher:
             return output
         return output.index_select(1, self.keypoints.clamp(min=0).to(output.device))
 
-    def knows(self, target_weight: Tensor) -> Tensor:
+    def masked_weight(self, target_weight: Tensor) -> Tensor:
         """Keypoint weights (B, K), with 0 where the teacher does not have the keypoint."""
         if self.keypoints is None:
             return target_weight

@@ -134,7 +134,7 @@ class GuideBank:
     def _copy(self, state: dict[str, Tensor], key: str) -> Teacher:
         """A copy of the student with other weights."""
         copy = Teacher(self.config, None, key=key)
-        copy.take(state, 'lower the learning rate, or go on from an earlier checkpoint')
+        copy.load_weights(state, 'lower the learning rate, or go on from an earlier checkpoint')
         return copy
 
     def _forget_oldest(self) -> None:
@@ -160,8 +160,8 @@ class GuideBank:
         for guide in guides:
             teacher = guide.teacher
             # copies of the student see what it sees
-            images = inputs if guide.file else teacher.images(inputs, samples, preprocessor)
-            output = read_output(self.kind, teacher.returned(images))
+            images = inputs if guide.file else teacher.own_images(inputs, samples, preprocessor)
+            output = read_output(self.kind, teacher.forward_head(images))
             teacher.look_at([f'head[{i}]' for i in range(len(output))], output)
             found.append([teacher.pick_keypoints(x.detach().float()) for x in output])
         return found

@@ -14,7 +14,7 @@ from mmpose.registry import MODELS
 from torch import Tensor
 
 from ..core.checkpoints import read_checkpoint
-from ..core.deployed import peeled
+from ..core.deployed import deployments_outside_in
 from ..core.weights import state_of
 
 
@@ -88,6 +88,6 @@ def deployed_names(config: dict, model: BaseModel) -> dict[str, str]:
     Training-only parts are taken off from the outside in, as the export does.
     """
     names = {name: name for name in model.state_dict()}
-    for part in peeled(config, model):
+    for part in deployments_outside_in(config, model):
         names = part.state_dict(names)
     return names

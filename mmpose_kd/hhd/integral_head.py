@@ -19,7 +19,7 @@ from ..core.checks import (
     checked_wholes,
     refusal,
 )
-from ..core.loss import wide
+from ..core.loss import upcast
 from .centre import FLAT, background
 
 # excess from which the bias is removed entirely; up to FLAT the plain soft-argmax stays, and
@@ -59,7 +59,7 @@ def remove_bias(expectation: Tensor, excess: Tensor, low: Tensor, high: Tensor) 
     .. math:: p = \frac{\bar C}{\bar C - 1} \left(E - \frac{\mu}{\bar C}\right)
                 = E + \frac{E - \mu}{\bar C - 1}
 
-    with :math:`\mu` the middle of the map; see :func:`~mmpose_kd.hhd.centre`.
+    with :math:`\mu` the middle of the map; see :func:`~mmpose_kd.hhd.centre.unbiased_centre`.
     Our own choices keep it usable from the first iteration on, where the map is flat,
     :math:`\bar C` is 1 and both p and its gradient are without bound:
 
@@ -164,7 +164,7 @@ class UnbiasedIntegralHead(IntegralRegressionHead):
             heatmaps (B, K, H, W) that sum to 1. Both in float32 at least.
         """
         maps = self.forward_maps(feats)
-        logits = self.beta * wide(maps)
+        logits = self.beta * upcast(maps)
         heatmaps = self._flat_softmax(logits)
         axes = [axis.flatten().to(logits.dtype) for axis in (self.linspace_x, self.linspace_y)]
         # about the middle, so that a sum of 1 + 4e-6, as float32 rounds it, does no harm

@@ -11,7 +11,7 @@ from mmpose.registry import MODELS
 from torch import Tensor, nn
 
 from ..core.checks import checked_bool, checked_choice, checked_factor, checked_size, refusal
-from ..core.loss import DistillationLoss, wide
+from ..core.loss import DistillationLoss, upcast
 from .centre import bump_excess, peak_position, released_centre, softmax_maps, unbiased_centre
 from .windows import normalised_windows
 
@@ -129,8 +129,9 @@ class HHDLoss(DistillationLoss):
     The full text was not at hand. ``mode='aligned'`` reconstructs it from the abstract, with the
     closed form of :func:`unbiased_centre`, the teacher's position sub-pixel and a
     background estimated and removed. ``mode='released'`` computes what the authors' code does,
-    where the student's window comes to lie at the teacher's peak whenever the sum of exp(s)
-    exceeds W; with ``loss_weight=0.5`` and ``use_target_weight=False`` it is the release.
+    where the student's window comes to lie at the teacher's peak whenever the sum of exp(s) is
+    at least the longer side of the map; with ``loss_weight=0.5`` and ``use_target_weight=False``
+    it is the release.
 
     Args:
         mode (str): ``'aligned'`` or ``'released'``.
@@ -273,7 +274,7 @@ class HHDLoss(DistillationLoss):
         """
         weight = self.used(target_weight)
         self._check(student_maps, teacher_maps, weight)
-        student = wide(student_maps)
+        student = upcast(student_maps)
         teacher = teacher_maps.detach().to(student.dtype)
         if weight is not None:
             weight = weight.to(student.dtype)

@@ -8,7 +8,7 @@ from mmpose.registry import MODELS
 from torch import Tensor
 
 from ..core.checks import checked_bool, checked_choice, checked_factor
-from ..core.loss import DistillationLoss, softmax_kl, wide
+from ..core.loss import DistillationLoss, softmax_kl, upcast
 
 NORMALIZE = ('none', 'peak', 'standard')
 
@@ -54,7 +54,7 @@ def heatmap_kl(
     Returns:
         A scalar, computed in float32 at least.
     """
-    student, teacher = wide(student), wide(teacher)
+    student, teacher = upcast(student), upcast(teacher)
     batch, num_keypoints, height, width = student.shape
     student, teacher = student.flatten(2), teacher.flatten(2)  # (B, K, H W)
     if normalize == 'peak':

@@ -8,7 +8,7 @@ from mmpose.registry import MODELS
 from torch import Tensor, nn
 
 from ..core.checks import checked_factor
-from ..core.loss import DistillationLoss, softmax_kl, wide
+from ..core.loss import DistillationLoss, softmax_kl, upcast
 
 
 def simcc_kl(
@@ -33,7 +33,7 @@ def simcc_kl(
     """
     total = 0.0
     for s, t in zip(student, teacher):
-        kl = softmax_kl(wide(s) * beta, wide(t) * beta)  # (B, K)
+        kl = softmax_kl(upcast(s) * beta, upcast(t) * beta)  # (B, K)
         total = total + (kl if target_weight is None else kl * target_weight)
     return total.mean()
 

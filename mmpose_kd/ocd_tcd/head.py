@@ -26,7 +26,7 @@ from ..core.finite import LossGuard, idle_loss
 from ..core.gradient_balance import GradientBalance
 from ..core.head_output import (
     attach_prediction,
-    channels_told,
+    in_channels_explained,
     num_keypoints,
     prediction,
     taught_weights,
@@ -145,8 +145,8 @@ class OCDHead(BaseHead):
         with torch.random.fork_rng(devices=[]):
             self.heatmap = self._heatmap_head(heatmap)
             self.cross = self._cross_loss(cross)
-            factor = GradientBalance.build(balance, 'head.balance')
-            self.balance = None if self.heatmap_weight == 0 or detach_feature else factor
+            built = GradientBalance.build(balance, 'head.balance')
+            self.balance = None if self.heatmap_weight == 0 or detach_feature else built
             self.assistant = None if assistant is None else self._assistant(assistant)
         for part, weight in (
             (self.heatmap, self.heatmap_weight),
@@ -157,7 +157,7 @@ class OCDHead(BaseHead):
 
     def _cross_weight(self, weight: Optional[float]) -> float:
         weight = CROSS_WEIGHT[self.kind] if weight is None else weight
-        if checked_weight(weight, 'head.cross_weight') > 0 == self.heatmap_weight:
+        if checked_weight(weight, 'head.cross_weight') > 0 and self.heatmap_weight == 0:
             raise ValueError(
                 f'head.heatmap_weight=0 with head.cross_weight={weight!r}: the heatmap head would '
                 'never learn what it teaches; give heatmap_weight > 0 or cross_weight=0'
@@ -284,20 +284,20 @@ class OCDHead(BaseHead):
         compare_paramwise(self, 'head.')
         necked = self._necked(feats)
         deployed = self.deploy['head']
-        told = channels_told(deployed, necked, 'head.deploy.head')
-        with told, returned_by(deployed) as outputs:
+        explained = in_channels_explained(deployed, necked, 'head.deploy.head')
+        with explained, returned_by(deployed) as outputs:
             losses = dict(deployed.loss(necked, batch_data_samples, train_cfg))
         student = prediction(self.kind, outputs[-1])
         task = sum_of_losses(losses)
-        cross = self.cross_weight * self.cross_schedule.now()
+        cross_factor = self.cross_weight * self.cross_schedule.now()
 
         if self.heatmap_weight > 0:
             targets = heatmap_samples(batch_data_samples, size=self.heatmap.decoder.heatmap_size)
             features = [feats] if isinstance(feats, Tensor) else list(feats)
             if self.detach_feature:
                 features = [f.detach() for f in features]
-            told = channels_told(self.heatmap, features, 'head.heatmap')
-            with told, returned_by(self.heatmap) as maps:
+            explained = in_channels_explained(self.heatmap, features, 'head.heatmap')
+            with explained, returned_by(self.heatmap) as maps:
                 settings = {**train_cfg, 'compute_acc': False}
                 own = self.heatmap.loss(tuple(features), targets, settings)
             heatmap_loss = sum_of_losses(own)
@@ -307,10 +307,10 @@ class OCDHead(BaseHead):
             losses['loss_heatmap'] = factor * heatmap_loss
             losses['heatmap_factor'] = factor.detach()
             losses['loss_cross'] = task.new_zeros(())
-            if cross > 0:
+            if cross_factor > 0:
                 teacher = maps[-1].detach()
                 weight = taught_weights(batch_data_samples)
-                losses['loss_cross'] = cross * self.cross(student, teacher, weight)
+                losses['loss_cross'] = cross_factor * self.cross(student, teacher, weight)
 
         if self.assists:
             losses.update(self._assistant_losses(necked, batch_data_samples, train_cfg, student))
@@ -320,8 +320,8 @@ class OCDHead(BaseHead):
         return losses
 
     def _assistant_losses(self, necked, samples, train_cfg: dict, student) -> dict:
-        told = channels_told(self.assistant, necked, 'head.assistant')
-        with told, returned_by(self.assistant) as outputs:
+        explained = in_channels_explained(self.assistant, necked, 'head.assistant')
+        with explained, returned_by(self.assistant) as outputs:
             own = sum_of_losses(self.assistant.loss(necked, samples, train_cfg))
         output = prediction(self.kind, outputs[-1])
         factor = self.assistant_weight * self.assistant_schedule.now()

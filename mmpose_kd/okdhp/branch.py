@@ -118,7 +118,7 @@ class Branch(BaseModule):
                 feats,
                 *state,  # so that torch sees the device whose random state it has to keep
                 use_reentrant=False,
-                context_fn=lambda: (contextlib.nullcontext(), norm_statistics_kept(self)),
+                context_fn=lambda: (contextlib.nullcontext(), frozen_batchnorm_statistics(self)),
             )
         return self._run(feats)
 
@@ -134,8 +134,11 @@ class Branch(BaseModule):
 
 
 @contextlib.contextmanager
-def norm_statistics_kept(module: nn.Module) -> Iterator[None]:
-    """Run a second time what has been run already, without counting it twice in BatchNorm."""
+def frozen_batchnorm_statistics(module: nn.Module) -> Iterator[None]:
+    """While it lasts, a forward pass leaves the running statistics of BatchNorm as they are.
+
+    For a pass that is computed a second time.
+    """
     norms = [m for m in module.modules() if isinstance(getattr(m, 'running_mean', None), Tensor)]
     momenta = [norm.momentum for norm in norms]
     counts = [norm.num_batches_tracked.clone() for norm in norms]

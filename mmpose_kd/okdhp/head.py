@@ -40,7 +40,7 @@ from ..losses.joints_mse import JointsMSELoss
 from .branch import Branch, merge_branches, shared_stages_head, stage_loss
 from .fau import weighted_ensemble
 from .fitting import check_branches
-from .loading import tell_alike
+from .loading import warn_if_branches_stay_equal
 from .presets import loss_settings
 from .statistics import branch_statistics
 from .trunk import TrunkFeatures, trunk_source
@@ -281,7 +281,7 @@ class OKDHPHead(BaseHead):
         return [heatmaps[name] for name in names]
 
     #: called by :mod:`mmpose_kd.core.loading` with what a checkpoint of the plain model had
-    plain_weights_arrived = tell_alike
+    plain_weights_arrived = warn_if_branches_stay_equal
 
     # ---------------------------------------------------------------- training
 
