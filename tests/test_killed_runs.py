@@ -55,7 +55,7 @@ def coordinates(kind):
 
 
 def hhd(teacher):
-    entry = dict(loss=dict(type='HHDLoss'), student='head[0]', teacher='head.final_layer')
+    entry = {**HEATMAPS, 'loss': dict(type='HHDLoss')}
     return distiller(teacher, entry, student=coordinates('integral'))
 
 
