@@ -12,6 +12,26 @@ from mmengine.registry import DefaultScope
 from mmengine.visualization import Visualizer
 
 
+@pytest.fixture(autouse=True, scope='session')
+def configs_are_written_without_layout():
+    """Processes that tests start, and tests that ask for ``laid_out``, do have it."""
+    from .helpers.layout import lay_out, leave_layout_out
+
+    leave_layout_out()
+    yield
+    lay_out()
+
+
+@pytest.fixture
+def laid_out():
+    """Configs are laid out as ever."""
+    from .helpers.layout import lay_out, leave_layout_out
+
+    lay_out()
+    yield
+    leave_layout_out()
+
+
 @pytest.fixture(autouse=True)
 def mmengine_globals_are_restored():
     """A Runner becomes MMEngine's current one and stays it; take that back after each test.

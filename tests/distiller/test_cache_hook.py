@@ -25,6 +25,7 @@ from mmpose_kd.distiller.teacher import Teacher
 from mmpose_kd.export import export_student
 
 from ..helpers import ROOT
+from ..helpers.layout import leave_layout_out
 from ..helpers.models import HRNET, RESNET, SIZE, build, plain_config
 from ..helpers.runs import draw, run_config
 
@@ -79,16 +80,6 @@ def teacher(tmp_path_factory):
         model = build(with_17(HRNET), seed)
         torch.save({'state_dict': model.state_dict()}, folder / f'{seed}.pth')
     return dict(config=with_17(HRNET), checkpoint=str(folder / '0.pth'))
-
-
-def quick_text(config):
-    """The config as Python; MMEngine's own takes seconds to lay it out prettily."""
-    return ''.join(f'{key} = {value!r}\n' for key, value in config.to_dict().items())
-
-
-@pytest.fixture(autouse=True)
-def quick_dumps(monkeypatch):
-    monkeypatch.setattr(Config, 'pretty_text', property(quick_text))
 
 
 def with_17(backbone):
@@ -335,7 +326,7 @@ def stall(config, moment, sign):
         TeacherCache._open = traced
     else:
         PoseDistiller.loss = counting
-    Config.pretty_text = property(quick_text)
+    leave_layout_out()
     train(Config.fromfile(config).to_dict())
 
 

@@ -28,8 +28,10 @@ KILLED = """
 import os, signal, sys
 sys.path.insert(0, {root!r})
 from tests.helpers.dskd_runs import Record, make_runner
+from tests.helpers.layout import leave_layout_out
 from mmengine.config import Config
 
+leave_layout_out()
 children = []
 for config, step in {runs!r}:
     children.append(os.fork())

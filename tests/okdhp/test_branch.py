@@ -42,7 +42,8 @@ def test_equal_branches_see_the_same_input():
     """No branch changes the shared state in place before the next one reads it."""
     for name, backbone in BACKBONES.items():
         for split in SPLITS[name][:-2]:
-            model = randomize(build(okdhp_config(backbone, split, num_branches=2))).eval()
+            model = build(okdhp_config(backbone, split, num_branches=2), init=False)
+            randomize(model).eval()
             first, second = model.head.branches
             second.load_state_dict(first.state_dict())
             one, two = model.head.forward_branches(model.extract_feat(images()))
