@@ -22,6 +22,25 @@ def configs_are_written_without_layout():
     lay_out()
 
 
+@pytest.fixture(autouse=True, scope='session')
+def branches_that_fit_are_checked_once():
+    """The check of its config takes most of the time in which a small OKDHP model is built."""
+    from mmpose_kd.okdhp import head
+
+    check, fitting = head.check_branches, {}
+
+    def checked(*config):
+        key = repr(config)
+        if key not in fitting:
+            fitting[key] = check(*config)
+        channels, shared_stages = fitting[key]
+        return dict(channels), shared_stages
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(head, 'check_branches', checked)
+        yield
+
+
 @pytest.fixture
 def laid_out():
     """Configs are laid out as ever."""
