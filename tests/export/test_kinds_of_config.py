@@ -203,6 +203,20 @@ def test_best_leaves_a_bigger_branch_unless_it_is_allowed(tmp_path):
     assert 'more than the deployed branch' in bigger.passed_over
 
 
+def test_best_weighs_the_branches_of_a_student_inside_a_distiller(tmp_path):
+    model = dict(
+        type='PoseDistiller',
+        student=okdhp_config(**UNBALANCED),
+        teachers=[dict(config=plain_config(), checkpoint=None)],
+        distill=[dict(loss=dict(type='HeatmapKLLoss'), student='head[0]', teacher='head')],
+    )
+    run = run_of(tmp_path, model, meta=dict(epoch=1))
+    with_records(tmp_path, [0.5, 0.9, 0.6])
+    assert export_student(*run, branch='best').branch == 2
+    bigger = export_student(*run, branch='best', allow_bigger=True, force=True)
+    assert bigger.branch == 1 and 'more than the deployed branch' in bigger.passed_over
+
+
 def test_records_are_found_where_checkpoints_go_to_another_folder(tmp_path):
     config, checkpoint, out = run_of(tmp_path, okdhp_config(), meta=dict(epoch=1))
     with_records(tmp_path, [0.1, 0.2, 0.3])
