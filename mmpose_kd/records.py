@@ -32,8 +32,17 @@ def read_records(file: Path) -> list[dict]:
 
 
 def newest_records(work_dir: Path) -> list[dict]:
-    """All that was logged since the last start of a run."""
-    return read_records(max(work_dir.glob('*/vis_data/scalars.json')))
+    """All that was logged since the last start of a run.
+
+    Raises:
+        FileNotFoundError: Nothing was logged.
+    """
+    files = list(work_dir.glob('*/vis_data/scalars.json'))
+    if not files:
+        raise FileNotFoundError(
+            f'{work_dir}: no record of a run (<time>/vis_data/scalars.json) in this folder'
+        )
+    return read_records(max(files))
 
 
 def learning_curve(work_dir: Path) -> dict[int, dict[str, float]]:

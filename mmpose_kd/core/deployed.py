@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Optional
 
@@ -77,7 +77,7 @@ def deployments(part: nn.Module) -> list[Deployed]:
     return [first, *(part.deployed(t) for t in others)]
 
 
-def plain_names(part: nn.Module, names: Iterable[str]) -> list[dict[str, str]]:
+def plain_names(part: nn.Module, names: Collection[str]) -> list[dict[str, str]]:
     """For each branch: name of a weight in the plain model to its name in the model in training.
 
     Args:

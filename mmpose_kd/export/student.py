@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import tempfile
 from pathlib import Path
@@ -230,9 +231,8 @@ def _best(
         records = branch_records(cfg, folders, _finished(cfg, saved))
     except ValueError as error:
         raise ExportError(str(error)) from error
-    part = _training_part(trained)
-    costs = {one.branch: _cost(cfg.model, part, one.branch) for one in records}
-    deployed = _cost(cfg.model, part, None)
+    costs = {one.branch: _cost(cfg.model, trained, one.branch) for one in records}
+    deployed = _cost(cfg.model, trained, None)
     fitting = [one for one in records if bigger or costs[one.branch] <= deployed]
     best = records[0]
     if not fitting or best is fitting[0]:
@@ -251,14 +251,19 @@ def _best(
     )
 
 
-def _cost(model: dict, part: nn.Module, branch: Optional[int]) -> int:
-    """Parameters of the student that a branch would become."""
-    try:
-        found: Deployed = part.deployed(branch)
-    except (AttributeError, ValueError) as error:
-        raise ExportError(f'branch {branch}: {error}') from error
-    with torch.device('meta'):
-        return _parameters(MODELS.build(found.config(model)))
+def _cost(model: dict, trained: nn.Module, branch: Optional[int]) -> int:
+    """Parameters of the student that a branch would become, when every part is taken off."""
+    part = _training_part(trained)
+    while part is not None:
+        try:
+            found: Deployed = part.deployed(branch)
+        except (AttributeError, ValueError) as error:
+            raise ExportError(f'branch {branch}: {error}') from error
+        model = found.config(model)
+        with torch.device('meta'), torch.random.fork_rng(devices=[]):
+            trained = MODELS.build(copy.deepcopy(model))
+        part = _training_part(trained)
+    return _parameters(trained)
 
 
 def _parameters(model: nn.Module) -> int:

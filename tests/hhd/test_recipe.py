@@ -89,8 +89,6 @@ def test_a_config_of_mmpose_trains_a_step_with_a_hourglass_as_its_teacher():
     offline(plain.model)
     assert RECIPE.misfit(plain) is None
     model = model_config(f'{COCO}hourglass52_8xb32-210e_coco-256x256.py', 'teacher')
-    # maps of 16 x 16 cannot be halved as often as those of 64 x 64
-    model['backbone'].update(downsample_times=3, stage_channels=(256,) * 4, stage_blocks=(1,) * 4)
     cfg = dict(Config(dict(plain, model=plain.model, given=model)).to_dict())
     cfg = shrunk(Config(cfg)).to_dict()
     cfg = RECIPE.distilled(cfg, dict(config=cfg.pop('given'), checkpoint=None))

@@ -12,6 +12,7 @@ from mmpose.models.pose_estimators import TopdownPoseEstimator
 from mmpose.registry import MODELS
 
 from mmpose_kd.core.recipe import RECIPES, training_pipelines, type_name
+from mmpose_kd.export.same_predictions import input_size_of
 
 from ..helpers.configs import CONFIGS, on_meta, packed, shrunk, unscoped, upstream
 from ..helpers.models import build, total
@@ -225,8 +226,7 @@ def test_what_ocd_makes_of_mmposes_configs_trains(kind):
 @each_fitting
 def test_what_tcd_makes_of_mmposes_configs_trains(kind):
     plain = shrunk(stock(kind))
-    size = (64, 64) if kind in ('integral', 'dsnt') else (64, 128)
-    made = TCD.distilled(plain, small_teacher(size))
+    made = TCD.distilled(plain, small_teacher(input_size_of(plain)))
     model, losses = loss_of(made)
     assert {'loss_task', 'loss_cross'} <= losses.keys()
     assert all(torch.isfinite(value).all() for value in losses.values())
