@@ -213,7 +213,7 @@ def test_configs_of_mmpose_that_do_not_fit_say_why(name):
         (None, 'teacher=None: give dict'),
         ('mmpose::x', "teacher='mmpose::x': give dict"),
         (dict(checkpoint=None), 'teacher=.*give dict'),
-        (dict(config='mmpose::no/such', checkpoint=None), "teacher.config='mmpose::no/such' can"),
+        (dict(config='mmpose::no/such', checkpoint=None), "teacher.config='mmpose::no/such': "),
         (dict(config=student(), checkpoint=None), "teacher.config: head.type='Integral.*HeatmapH"),
         (teacher(out_channels=6), 'teacher.config has 6 keypoints, the student has 5: .*teacher'),
         (teacher((96, 128)), 'teacher.config: its input is 96 x 128, .*64 x 64'),
