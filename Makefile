@@ -13,13 +13,14 @@ UNFINISHED := $(VENV)/.unfinished
 PIP := $(PY) -m pip --disable-pip-version-check
 PIP_PIN := pip==26.3 setuptools==80.9.0
 
-.PHONY: help setup .ready demo test lint clean
+.PHONY: help setup .ready demo test reliability lint clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo 'make setup   make .venv with everything needed, at the tested versions'
 	@echo 'make demo    set up, then data, training, evaluation, export and pictures in demo_out/'
 	@echo 'make test    set up, then the tests (the slow ones: .venv/bin/python -m pytest -m slow)'
+	@echo 'make reliability   set up, then all that docs/reliability.md is about, also what takes long'
 	@echo 'make lint    set up, then ruff'
 	@echo 'make clean   remove .venv and everything generated'
 	@echo 'PYTHON=...   the Python 3.11 to make .venv with (default python3)'
@@ -91,6 +92,9 @@ demo: setup
 
 test: setup
 	$(PY) -m pytest -n auto --maxprocesses 4 --dist worksteal
+
+reliability: setup
+	$(PY) -m pytest -n auto --maxprocesses 4 --dist worksteal -m reliability
 
 lint: setup
 	$(PY) -m ruff check .
