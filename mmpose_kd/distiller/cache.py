@@ -278,6 +278,7 @@ class TeacherCache:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             # the ordinary journal, not WAL, which needs memory shared on one machine
             self.db = sqlite3.connect(self.path, timeout=LOCK_SECONDS, isolation_level=None)
+            self.db.execute('PRAGMA trusted_schema = OFF')  # a file of others may have triggers
             # an entry takes 9 to 100 kB: faster in larger pages than the usual 4096 bytes
             self.db.execute('PRAGMA page_size = 8192')
             if not self._tables():
