@@ -11,6 +11,7 @@ from mmpose.registry import MODELS
 from torch import Tensor, nn
 
 from ..core.checks import built_by, checked_numbers, refusal
+from ..core.gradient_balance import GradientBalance
 from ..core.head_output import taught_weights
 from ..core.loss import takes_target_weight
 from .entry import DISTILL_ENTRIES, DistillBatch, Entry, checked_teachers, output_paths
@@ -42,6 +43,9 @@ class Distillation(Entry):
             ``'corners'`` lets the centres of the corner pixels coincide (``UDPHeatmap``),
             ``'origin'`` the centres of the first pixels, so that places scale with the size
             (``MSRAHeatmap``), ``'areas'`` the outer edges. None: the sizes must be the same.
+        balance: Settings of :class:`GradientBalance`, or True for its defaults: the loss is
+            multiplied by the running factor that makes its gradient at the student's outputs as
+            large as that of the student's own losses there, so that ``weight`` is their ratio.
         weight: Factor of the loss, at least 0.
         schedule: Arguments of :class:`mmpose_kd.core.schedule.Schedule`. None: constant.
         name: The loss is logged as ``loss_<name>``. None: ``distill<number>``.
@@ -62,12 +66,15 @@ class Distillation(Entry):
         teacher_weights: Union[None, str, Sequence[float]] = None,
         adapter: Optional[dict] = None,
         resize: Optional[str] = None,
+        balance: Union[bool, dict] = False,
         weight: float = 1.0,
         schedule: Optional[dict] = None,
         name: Optional[str] = None,
         key: str = 'distill[0]',
     ):
         super().__init__(model, student, adapter, resize, weight, schedule, name, key)
+        built = GradientBalance.build(balance, f'{key}.balance')
+        self.balance = built if weight else None
         self.teachers = tuple(teachers)
         self.from_teachers = checked_teachers(from_teachers, len(teachers), key)
         self.teacher_weights = _checked_weights(teacher_weights, self.from_teachers, key)

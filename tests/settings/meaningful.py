@@ -125,8 +125,13 @@ MEANINGFUL = {
         'init_cfg': {'None': 'the only one: the student has its own'},
     },
     'PoseDistiller.teachers': TEACHER,
-    'Distillation': {**ENTRY, 'teacher_weights': {'None': 'all 1'}},
+    'Distillation': {
+        **ENTRY,
+        'teacher_weights': {'None': 'all 1'},
+        'balance': {'{}': 'its defaults'},
+    },
     'Distillation.schedule': SCHEDULE,
+    'Distillation.balance': BALANCE,
     'ThroughTeacherHead': {
         **ENTRY,
         'loss': {'None': "MMPose's KeypointMSELoss"},

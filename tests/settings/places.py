@@ -285,6 +285,7 @@ def places() -> dict[str, Place]:
         'Distillation.schedule': schedule(
             lambda s: entry('Distillation')({**ENTRY, 'schedule': s})
         ),
+        'Distillation.balance': balance(lambda s: entry('Distillation')({**ENTRY, 'balance': s})),
         'ThroughTeacherHead': Place(
             public['ThroughTeacherHead'],
             entry('ThroughTeacherHead'),
