@@ -23,7 +23,11 @@ SCHEDULE = {
     'start': {'0': 'from the first epoch on', 'huge': 'after the run: a warning says so'},
     'stop': {'None': 'never', 'huge': 'after the run: never'},
 }
-BALANCE = {'interval': {'huge': 'measured at the first step, and then no more'}}
+BALANCE = {
+    'interval': {'huge': 'measured in the warmup, and then no more'},
+    'warmup': {'huge': 'measured at every step'},
+    'limit': {'huge': 'as good as no limit'},
+}
 TEACHER = {
     'checkpoint': {'None': 'untrained, for trials; a warning says so'},
     'keypoints': {'None': "the student's, in the same order"},
