@@ -178,7 +178,10 @@ def resume_from_whole_checkpoint(runner: Runner) -> None:
             raise refusal('load_from', named, 'it was cut or is damaged, give the one before it')
         return
     latest = find_latest_checkpoint(runner.work_dir)
-    if latest is None or is_whole_checkpoint(latest):
+    elsewhere = latest is not None and (
+        '://' in latest or os.path.isdir(latest)
+    )  # not ours to read
+    if latest is None or elsewhere or is_whole_checkpoint(latest):
         return
     folder = Path(latest).parent if latest else Path(runner.work_dir)
     whole = [path for path in whole_checkpoints(folder) if path != Path(latest)]
