@@ -15,7 +15,7 @@ MODULES = {
             'losses/test_joints_mse',
             'distiller/test_distillation',
             'dskd/test_settings',
-            'ocd_tcd/test_head',
+            'core/test_gradient_balance',
         ],
     ),
     'hhd/loss': (
@@ -44,13 +44,12 @@ MODULES = {
             'ocd_tcd/test_losses',
             'ocd_tcd/test_simcc_loss',
             'ocd_tcd/test_head_settings',
-            'ocd_tcd/test_head',
             'distiller/test_mistakes',
         ],
     ),
     'ocd_tcd/simcc_loss': (
         'losses',
-        ['ocd_tcd/test_simcc_loss', 'ocd_tcd/test_losses', 'ocd_tcd/test_head'],
+        ['ocd_tcd/test_simcc_loss', 'ocd_tcd/test_losses'],
     ),
     'pkd/loss': ('losses', ['pkd/test_loss']),
     'core/checks': (

@@ -4,7 +4,8 @@
 
 Mutates a copy of the checkout in a temporary folder. What stands in the results already is left
 out, so an interrupted run goes on. First the tests are run once without a mutant, where they are
-new or changed: they have to pass, and their times say which ones come last.
+new or changed: they have to pass, and their times say which ones come last. Run alone:
+two of these in one checkout would write over each other's times.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ import torch
 from modules import MODULES, tests_of
 
 ROOT = Path(__file__).resolve().parents[2]
-SLOW = 1.0  # tests that take more seconds come after all that do not
+SLOW = 3.0  # tests that take more seconds come after all that do not
 PATIENCE = 60.0  # seconds that a test may take in any case,
 TIMES = 10.0  # or so many times what it takes without a mutant
 COLUMNS = ('group', 'module', 'line', 'operator', 'before', 'after', 'outcome', 'by', 'seconds')
@@ -197,6 +198,7 @@ def main() -> None:
     )
     args = parser.parse_args()
 
+    args.results, args.times = args.results.resolve(), args.times.resolve()
     mutants = json.loads(args.mutants.read_text())['mutants']
     equivalent = {key_of(row) for row in json.loads(EQUIVALENT.read_text())}
     rows = {}
@@ -209,7 +211,7 @@ def main() -> None:
     print(f'{len(left)} of {len(mutants)} mutants are to be run', flush=True)
     for folder in (args.results.parent, args.times.parent):
         folder.mkdir(parents=True, exist_ok=True)
-    log = args.times.with_name('last.log').resolve()
+    log = args.times.with_name('last.log')
 
     with tempfile.TemporaryDirectory(prefix='mutants-') as folder:
         copy = Path(folder, 'checkout')
@@ -218,10 +220,9 @@ def main() -> None:
         sys.path.insert(0, str(copy))
         os.environ.update(PYTHONPATH=str(copy), PYTHONDONTWRITEBYTECODE='1', OMP_NUM_THREADS='1')
         preload()
-        tests = sorted({test for m in left for test in there(copy, m)})
-        times = own_times(copy, tests, args.times.resolve(), log)
         for number, mutant in enumerate(left, 1):
             row = as_row(mutant)
+            times = own_times(copy, there(copy, mutant), args.times, log)
             start = time.monotonic()
             result = with_mutant(copy, mutant, times, log)
             outcome = result.outcome
