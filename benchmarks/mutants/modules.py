@@ -71,7 +71,10 @@ MODULES = {
         'files',
         ['core/test_whole_files', 'core/test_checkpoints', 'hooks/test_exact_resume_hook'],
     ),
-    'core/safe_loading': ('files', ['core/test_safe_loading', 'core/test_checkpoints']),
+    'core/safe_loading': (
+        'files',
+        ['core/test_strict_unpickler', 'core/test_safe_loading', 'core/test_checkpoints'],
+    ),
     'dskd/files': ('files', ['dskd/test_files', 'dskd/test_state', 'dskd/test_plan']),
     'gain/files': ('files', ['gain/test_files', 'gain/test_progress', 'gain/test_command']),
     'export/config': ('export', ['export/test_config']),

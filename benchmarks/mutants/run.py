@@ -88,7 +88,9 @@ def preload() -> None:
     gc.freeze()
 
 
-def run_tests(copy: Path, tests: list[str], times: dict, log: Path, writes: bool) -> Result:
+def run_tests(
+    copy: Path, tests: list[str], times: dict, log: Path, mutated: bool = True
+) -> Result:
     """Run test files in a forked child, up to the first that fails.
 
     Args:
@@ -96,7 +98,7 @@ def run_tests(copy: Path, tests: list[str], times: dict, log: Path, writes: bool
         tests: Files in it.
         times: What each test takes by itself.
         log: Where pytest's output goes.
-        writes: Whether compiled files are written: with a mutant they must not be.
+        mutated: With a mutant no compiled files are written, and no test may take for ever.
     """
     reading, writing = os.pipe()
     scratch = copy.parent / 'scratch'
@@ -106,7 +108,7 @@ def run_tests(copy: Path, tests: list[str], times: dict, log: Path, writes: bool
         with open(log, 'w') as output:
             os.dup2(output.fileno(), 1)
             os.dup2(output.fileno(), 2)
-        sys.dont_write_bytecode = not writes
+        sys.dont_write_bytecode = mutated
         options = ['-x', '-p', 'no:cacheprovider', f'--basetemp={scratch}', *tests]
         code = 70
         try:
@@ -115,7 +117,7 @@ def run_tests(copy: Path, tests: list[str], times: dict, log: Path, writes: bool
             os._exit(int(code))
     os.close(writing)
     try:
-        return watch(reading, times)
+        return watch(reading, times, PATIENCE if mutated else 10 * PATIENCE)
     finally:
         os.close(reading)
         with contextlib.suppress(ProcessLookupError):
@@ -124,12 +126,12 @@ def run_tests(copy: Path, tests: list[str], times: dict, log: Path, writes: bool
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def watch(reading: int, times: dict) -> Result:
+def watch(reading: int, times: dict, patience: float) -> Result:
     """Follow what a child tells, until it ends or a test takes too long."""
     rest, test, failed = b'', 'import', None
     since = time.monotonic()
     while True:
-        limit = max(PATIENCE, TIMES * times.get(test, 0.0))
+        limit = max(patience, TIMES * times.get(test, 0.0))
         ready, _, _ = select.select([reading], [], [], max(0.0, since + limit - time.monotonic()))
         if not ready:
             return Result('killed', failed) if failed else Result('timeout', test)
@@ -153,7 +155,7 @@ def own_times(copy: Path, tests: list[str], file: Path, log: Path) -> dict[str, 
     for test in tests:
         digest = hashlib.sha256((copy / test).read_bytes()).hexdigest()
         if known.get(test, {}).get('digest') != digest:
-            result = run_tests(copy, [test], {}, log, writes=True)
+            result = run_tests(copy, [test], {}, log, mutated=False)
             if result.outcome != 'survived':
                 raise SystemExit(f'{result.by} does not pass without a mutant, see {log}')
             known[test] = {'digest': digest, 'times': result.times}
@@ -259,7 +261,7 @@ def with_mutant(copy: Path, mutant: dict, times: dict, log: Path) -> Result:
     compiled.unlink(missing_ok=True)
     path.write_text(text, encoding='utf-8')
     try:
-        return run_tests(copy, there(copy, mutant), times, log, writes=False)
+        return run_tests(copy, there(copy, mutant), times, log)
     finally:
         path.write_text(source, encoding='utf-8')
 
