@@ -1,6 +1,6 @@
 """Which modules are mutated, and which test files belong to each; no imports, all may read it."""
 
-#: module -> (its group, its test files); those that every file of a folder shares stand in SHARED
+#: module -> (its group, its test files); those that a whole group shares stand in SHARED
 MODULES = {
     'losses/feature_mse': ('losses', ['losses/test_feature_mse', 'distiller/test_distillation']),
     'losses/heatmap_kl': ('losses', ['losses/test_heatmap_kl', 'okdhp/test_loss']),
@@ -80,14 +80,17 @@ MODULES = {
     'export/config': ('export', ['export/test_config']),
     'export/own_types': ('export', ['export/test_own_types']),
     'export/same_predictions': ('export', ['export/test_same_predictions']),
-    'export/student': ('export', []),
+    'export/student': ('export', ['export/test_parts']),
 }
 
-#: tests that all modules of a folder have in common
-SHARED = {'export': ['export/test_student', 'export/test_kinds_of_config', 'dskd/test_export']}
+#: test files that all modules of a group have in common
+SHARED = {
+    'losses': ['losses/test_defaults'],
+    'export': ['export/test_student', 'export/test_kinds_of_config', 'dskd/test_export'],
+}
 
 
 def tests_of(module: str) -> list[str]:
     """The test files of a module, as paths under the checkout; some may not be there."""
-    names = MODULES[module][1] + SHARED.get(module.partition('/')[0], [])
-    return [f'tests/{name}.py' for name in names]
+    group, names = MODULES[module]
+    return [f'tests/{name}.py' for name in names + SHARED.get(group, [])]
