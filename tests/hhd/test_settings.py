@@ -169,3 +169,12 @@ def test_settings_may_be_texts_that_were_read_from_somewhere():
         settings = json.loads(text)
         known = {k: sys.intern(v) if isinstance(v, str) else v for k, v in settings.items()}
         assert float(HHDLoss(**settings)(*maps)) == float(HHDLoss(**known)(*maps))
+
+
+@pytest.mark.parametrize('cls', [IntegralRegressionHead, UnbiasedIntegralHead])
+def test_the_released_loss_takes_nothing_from_the_head(cls):
+    maps = random_maps(0), random_maps(1)
+    loss = HHDLoss(mode='released')
+    before, settings = float(loss(*maps)), dict(loss.settings)
+    loss.bind(integral_head(cls, beta=4.0))
+    assert (float(loss(*maps)), loss.beta, loss.settings) == (before, None, settings)

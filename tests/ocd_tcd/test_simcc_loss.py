@@ -102,3 +102,25 @@ def test_a_normalised_label_is_taught_at_the_height_that_it_has():
         assert float(found.amax()) == pytest.approx(
             label_beta * float(label[f'keypoint_{axis}_labels'].max()), rel=0.02
         )
+
+
+def test_beta_multiplies_the_students_logits_and_not_the_teachers():
+    generator = torch.Generator().manual_seed(0)
+    student, teacher = (
+        tuple(torch.randn(2, 3, n, generator=generator) for n in (6, 8)) for _ in range(2)
+    )
+    confidence = torch.rand(2, 3, generator=generator)
+    found = cross_simcc(student, teacher, confidence, beta=3.0, temperature=2.0)
+    thrice = tuple(3 * s for s in student)
+    torch.testing.assert_close(found, cross_simcc(thrice, teacher, confidence, temperature=2.0))
+    assert (found - cross_simcc(student, teacher, confidence, temperature=2.0)).abs() > 0.1
+
+
+def test_beta_is_that_of_the_heads_loss():
+    generator = torch.Generator().manual_seed(0)
+    student = tuple(torch.randn(2, 3, n, generator=generator) for n in (384, 512))
+    one, ten = (bound(CrossSimCCLoss(), simcc_head(dict(beta=b))) for b in (1.0, 10.0))
+    assert (one.beta, ten.beta) == (1, 10)
+    found = ten(student, maps())
+    torch.testing.assert_close(found, one(tuple(10 * s for s in student), maps()))
+    assert found != one(student, maps())
