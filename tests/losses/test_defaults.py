@@ -3,6 +3,7 @@
 import inspect
 
 import pytest
+from mmpose.registry import MODELS
 
 import mmpose_kd
 from mmpose_kd.dskd.losses import bins_kl, heatmap_bce, heatmap_cross_entropy, residual_smooth_l1
@@ -122,3 +123,8 @@ def test_the_forms_of_a_loss_have_what_their_papers_say():
         for form in ('bce', 'focal', 'softmax', 'distribution')
     }
     assert focus == dict(bce=0, focal=2, softmax=0, distribution=0)
+
+
+@pytest.mark.parametrize('name', sorted(LOSSES))
+def test_a_loss_is_found_by_its_name_in_a_config(name):
+    assert MODELS.get(name) is getattr(mmpose_kd, name)
