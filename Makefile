@@ -13,7 +13,7 @@ UNFINISHED := $(VENV)/.unfinished
 PIP := $(PY) -m pip --disable-pip-version-check
 PIP_PIN := pip==26.3 setuptools==80.9.0
 
-.PHONY: help setup .ready demo test reliability lint clean
+.PHONY: help setup .ready demo test reliability mutants lint clean
 .DELETE_ON_ERROR:
 
 help:
@@ -21,6 +21,7 @@ help:
 	@echo 'make demo    set up, then data, training, evaluation, export and pictures in demo_out/'
 	@echo 'make test    set up, then the tests (the slow ones: .venv/bin/python -m pytest -m slow)'
 	@echo 'make reliability   set up, then all that docs/reliability.md is about, also what takes long'
+	@echo 'make mutants  set up, then break 300 lines and see whether a test notices (an hour)'
 	@echo 'make lint    set up, then ruff'
 	@echo 'make clean   remove .venv and everything generated'
 	@echo 'PYTHON=...   the Python 3.11 to make .venv with (default python3)'
@@ -95,6 +96,19 @@ test: setup
 
 reliability: setup
 	$(PY) -m pytest -n auto --maxprocesses 4 --dist worksteal -m reliability
+
+# docs/mutants.md says what it does. What was run already is not run again.
+MUTANTS := build/mutants
+
+$(MUTANTS)/drawn.json: requirements/mutants.txt benchmarks/mutants/draw.py
+	$(PY) -m venv $(MUTANTS)/.venv
+	$(MUTANTS)/.venv/bin/python -m pip --disable-pip-version-check install -q -r $<
+	$(MUTANTS)/.venv/bin/python benchmarks/mutants/draw.py --out $@
+
+mutants: setup $(MUTANTS)/drawn.json
+	$(PY) benchmarks/mutants/run.py benchmarks/mutants/by_hand.json \
+	  --results $(MUTANTS)/by_hand.csv
+	$(PY) benchmarks/mutants/run.py $(MUTANTS)/drawn.json --results $(MUTANTS)/results.csv
 
 lint: setup
 	$(PY) -m ruff check .

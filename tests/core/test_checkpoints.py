@@ -8,7 +8,13 @@ import pytest
 import torch
 from torch import nn
 
-from mmpose_kd.core.checkpoints import CheckpointError, read_checkpoint
+from mmpose_kd.core.checkpoints import (
+    CheckpointError,
+    is_whole_checkpoint,
+    read_checkpoint,
+    whole_checkpoints,
+    write_checkpoint,
+)
 
 
 @pytest.fixture
@@ -91,3 +97,54 @@ def test_code_in_a_file_is_not_run(tmp_path):
     torch.save([1], tmp_path / 'list.pth')
     with pytest.raises(CheckpointError, match=r'holds a list'):
         read_checkpoint(tmp_path / 'list.pth')
+
+
+class Breaks:
+    """Cannot be pickled: the disk is full when a part is written already."""
+
+    def __reduce__(self):
+        raise OSError('no room')
+
+
+def test_a_checkpoint_is_written_whole_or_not_at_all(tmp_path):
+    path = tmp_path / 'run' / 'a.pth'
+    with pytest.raises(OSError, match='no room'):
+        write_checkpoint({'x': torch.ones(3), 'y': Breaks()}, path)
+    assert not list(tmp_path.glob('**/*.pth'))
+    write_checkpoint({'x': torch.ones(3)}, path)
+    with pytest.raises(OSError, match='no room'):
+        write_checkpoint({'x': torch.zeros(3), 'y': Breaks()}, path)
+    assert read_checkpoint(path)['x'].tolist() == [1, 1, 1]
+    assert [p.name for p in path.parent.iterdir()] == ['a.pth']
+
+
+def test_whole_checkpoints_are_told_from_cut_ones_and_come_in_order(tmp_path):
+    for name in ('epoch_2', 'epoch_10', 'iter_7', 'best_AP_epoch_2', 'epoch_x', 'xepoch_1'):
+        save(tmp_path / f'{name}.pth')
+    content = (tmp_path / 'epoch_2.pth').read_bytes()
+    (tmp_path / 'epoch_11.pth').write_bytes(content[:-30])
+    assert not is_whole_checkpoint(tmp_path / 'epoch_11.pth')
+    assert not is_whole_checkpoint(tmp_path / 'nowhere.pth')
+    assert is_whole_checkpoint(tmp_path / 'epoch_2.pth')
+    found = whole_checkpoints(tmp_path)
+    assert [path.name for path in found] == ['epoch_2.pth', 'iter_7.pth', 'epoch_10.pth']
+
+
+def test_an_address_may_have_a_query(server):
+    folder, address = server
+    save(folder / 'a.pth', 2.0)
+    assert read_checkpoint(f'{address}/a.pth?token=1')['state_dict']['x'] == 2
+    (found,) = (folder.parent / 'hub').glob('**/*.pth')
+    assert found.name == 'a.pth'
+
+
+def test_why_a_file_is_refused_is_told_in_a_line_without_torchs_advice(tmp_path):
+    torch.save({'a': nn.Linear(1, 1)}, tmp_path / 'unsafe.pth')
+    (tmp_path / 'empty.pth').touch()
+    for name, why in (('unsafe', r'asks for torch\.nn\.modules\.linear\.Linear, '), ('empty', '')):
+        with pytest.raises(
+            CheckpointError, match=rf'cannot be read as a checkpoint: .*{why}'
+        ) as e:
+            read_checkpoint(tmp_path / f'{name}.pth')
+        text = str(e.value)
+        assert '\n' not in text and 'weights_only' not in text and not text.endswith(': ')

@@ -141,3 +141,84 @@ def test_what_was_found_is_shortened():
 def test_the_key_of_settings_is_no_setting():
     with pytest.raises(ValueError, match=r"head.thing.key='x': it is no setting, leave it out"):
         checks.built(lambda key: key, dict(key='x'), 'head.thing')
+
+
+@pytest.mark.parametrize(
+    ('check', 'good', 'bad'),
+    [
+        (checks.checked_number, 1.5, 'x'),
+        (checks.checked_whole, 3, 'x'),
+        (lambda v, k, **o: checks.checked_choice(v, k, ('a', 'b'), **o), 'a', 'c'),
+        (checks.checked_name, 'x', ' '),
+        (checks.checked_dict, dict(a=1), 'x'),
+    ],
+)
+def test_where_none_may_stand_nothing_else_may(check, good, bad):
+    assert check(None, 'k', optional=True) is None
+    for optional in (True, False):
+        assert check(good, 'k', optional=optional) == good
+        with pytest.raises(ValueError, match=r'^k=') as error:
+            check(bad, 'k', optional=optional)
+        assert str(error.value).endswith(', or None') is optional
+    with pytest.raises(ValueError, match=r'^k=None'):
+        check(None, 'k')
+
+
+def test_bounds_are_told_in_words():
+    told = {
+        'a number, 1 or more': dict(least=1),
+        'a number above 0, at most 1': dict(above=0, most=1),
+        'a number below 3': dict(below=3),
+        'a number, at most 2': dict(most=2),
+        'a number, 1 or more, below 3': dict(least=1, below=3),
+        'a number': {},
+    }
+    for words, bounds in told.items():
+        with pytest.raises(ValueError) as error:
+            checks.checked_number('x', 'k', **bounds)
+        assert str(error.value) == f"k='x': give {words}"
+    with pytest.raises(ValueError, match=r'^k=0: give a whole number, 1 or more, at most 3$'):
+        checks.checked_whole(0, 'k', least=1, most=3)
+    assert [checks.checked_whole(n, 'k', least=1, most=3) for n in (1, 3)] == [1, 3]
+    assert checks.checked_weight(0, 'k') == 0
+
+
+def test_the_smallest_size_and_lists_of_any_length():
+    assert checks.checked_size((1, 1), 'k') == (1, 1)
+    with pytest.raises(ValueError, match=r'^k=\(1, 0\): give \(height, width\), whole numbers'):
+        checks.checked_size((1, 0), 'k', 'height, width')
+    for values in ([], [0, -1.5], (3,)):
+        assert checks.checked_numbers(values, 'k') == tuple(values)
+    with pytest.raises(ValueError, match=r"^k=\['a'\]: give a list of numbers$"):
+        checks.checked_numbers(['a'], 'k')
+    assert checks.checked_dicts([{}, dict(a=1)], 'k') == [{}, dict(a=1)]
+    assert checks.checked_dicts([], 'k') == []
+
+
+class Registry:
+    """Builds by raising what it is told to, and changes what it is given."""
+
+    def build(self, config):
+        if 'error' in config:
+            raise config['error']
+        return config.pop('type')
+
+
+@pytest.mark.parametrize('error', [AssertionError, AttributeError, KeyError, TypeError])
+def test_what_a_registry_cannot_build_names_its_key(error):
+    with pytest.raises(
+        ValueError, match=r"^k\.type='A': it cannot be built \(too little\): give a type"
+    ):
+        checks.built_by(Registry(), dict(type='A', error=error('too little')), 'k')
+    with pytest.raises(
+        ValueError, match=rf"^k\.type='A': it cannot be built \({error.__name__}\): "
+    ):
+        checks.built_by(Registry(), dict(type='A', error=error()), 'k')
+
+
+def test_a_config_is_built_and_stays_as_it_is():
+    config = dict(type='A')
+    assert checks.built_by(Registry(), config, 'k') == 'A' and config == dict(type='A')
+    for wrong in ({}, 'A', None):
+        with pytest.raises(ValueError, match=r'^k=.*: give a config, a dict with a type$'):
+            checks.built_by(Registry(), wrong, 'k')

@@ -22,6 +22,7 @@ from mmpose_kd.core.checkpoints import CheckpointError, read_checkpoint
 from mmpose_kd.core.safe_loading import (
     HISTORY_STATISTICS,
     STAND_INS,
+    Builder,
     LogHistory,
     StandIn,
     _built,
@@ -407,3 +408,46 @@ def test_random_bytes_in_a_true_file_never_crash(trained, tmp_path):
     (tmp_path / 'fuzz').mkdir()
     HistoryBuffer()
     assert in_a_fork(all_of_them) == ''
+
+
+def test_a_list_or_dict_inside_itself_loads_and_a_tuple_does_not():
+    """A tuple cannot be filled later: what stands for it inside would be another one."""
+    row, table = [], {}
+    row.append(row)
+    table['self'] = [table]
+    for value in (row, table):
+        assert Builder(0)(value) is value
+    assert row[0] is row and table['self'][0] is table
+    inner = []
+    inner.append((inner, (inner,)))
+    outer = (inner,)
+    inner.append(outer)
+    with pytest.raises(pickle.UnpicklingError, match='it has an object inside itself'):
+        Builder(0)(outer)
+
+
+@pytest.mark.parametrize(
+    ('error', 'told'),
+    [(error, r'^it has an array that cannot be built: too odd$')
+     for error in (TypeError, ValueError, OverflowError, MemoryError, AttributeError)]
+    + [(RecursionError, r'^it is nested too deeply$'), (pickle.UnpicklingError, r'^too odd$')],
+)  # fmt: skip
+def test_whatever_goes_wrong_in_building_is_a_refusal_of_the_file(error, told):
+    class Odd(StandIn):
+        def build(self, builder):
+            raise error('too odd')
+
+    with pytest.raises(pickle.UnpicklingError, match=told):
+        _built([Odd()], 10)
+    with pytest.raises(KeyError):  # a fault of ours is not taken for one of the file
+        _built(OwnFault(), 10)
+
+
+class OwnFault(StandIn):
+    def build(self, builder):
+        raise KeyError
+
+
+def test_a_stand_in_of_no_kind_is_refused():
+    with pytest.raises(pickle.UnpicklingError, match=r'^it makes a StandIn of its own choice$'):
+        _built({'a': StandIn()}, 10)

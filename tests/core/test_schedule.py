@@ -237,3 +237,41 @@ def test_outside_a_run_nothing_is_compared(hub, heard):
         hub.runtime_info.pop(name, None)
     Schedule(start=5).now()
     assert heard == []
+
+
+@pytest.mark.parametrize('start', [2, 0.25])
+def test_without_a_length_it_lasts_from_its_start_to_the_end_of_the_run(start):
+    decay, ramp = (Schedule(kind, start=start) for kind in ('linear_decay', 'ramp_up'))
+    left = [1 - e / 6 for e in range(6)]
+    assert [decay.factor(e, 8) for e in range(9)] == pytest.approx([0, 0, *left, 0])
+    assert [ramp.factor(e, 8) for e in range(2, 8)] == pytest.approx(
+        [math.exp(-5 * x**2) for x in left]
+    )
+
+
+def test_the_first_epoch_that_a_setting_may_name():
+    assert Schedule(start=0).factor(0, 2) == 1
+    assert [Schedule(stop=1).factor(e, 2) for e in (0, 1)] == [1, 0]
+    assert Schedule('linear_decay', epochs=1).factor(1, 2) == 0
+    with pytest.raises(ValueError, match=r'x\.stop=0: give a whole number of epochs, 1 or more'):
+        Schedule(stop=0, key='x')
+    with pytest.raises(ValueError, match=r'x\.start=-1: give a whole number of epochs, 0 or more'):
+        Schedule(start=-1, key='x')
+
+
+def test_what_it_remembers_of_a_run_is_no_setting_and_does_not_tell_two_apart(hub, heard):
+    with pytest.raises(ValueError, match=r'x=.*_checked'):
+        Schedule.build({'_checked': (3, 30)}, 'x')
+    one, two = Schedule(start=1), Schedule(start=1)
+    begin(hub, 3)
+    one.now()
+    assert one == two and repr(one) == repr(two)
+    assert '_checked' not in repr(one)
+
+
+def test_one_schedule_is_taken_as_it_is():
+    schedule = Schedule(start=1)
+    assert Schedule.build(schedule, 'x') is schedule
+    assert Schedule.build(None, 'x') == Schedule(key='x')
+    with pytest.raises(ValueError, match=r"x='ramp_up': give a dict"):
+        Schedule.build('ramp_up', 'x')

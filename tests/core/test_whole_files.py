@@ -5,16 +5,18 @@ import os
 import resource
 import signal
 import stat
+from pathlib import Path
 
 import pytest
 import torch
+from mmengine.fileio import get_file_backend
 
 from mmpose_kd.core.checkpoints import (
     is_whole_checkpoint,
     whole_checkpoints,
     write_checkpoint,
 )
-from mmpose_kd.core.whole_files import WholeFilesBackend, write_whole
+from mmpose_kd.core.whole_files import BACKEND, WholeFilesBackend, write_whole
 
 from ..helpers.forks import in_a_fork
 
@@ -24,7 +26,7 @@ MEGABYTE = 2**20
 
 
 def test_the_file_is_there_under_its_name_and_nothing_beside_it(tmp_path):
-    write_whole(tmp_path / 'a/b/c.txt', lambda path: path.write_text('all of it'))
+    write_whole(str(tmp_path / 'a/b/c.txt'), lambda path: path.write_text('all of it'))
     assert [path.name for path in tmp_path.rglob('*')] == ['a', 'b', 'c.txt']
     assert (tmp_path / 'a/b/c.txt').read_text() == 'all of it'
     os.umask(mask := os.umask(0))
@@ -140,3 +142,32 @@ def test_whole_checkpoints_come_in_the_order_of_their_numbers(tmp_path):
     names = [path.stem for path in whole_checkpoints(tmp_path)]
     assert names == ['epoch_2', 'iter_7', 'epoch_9', 'epoch_10']
     assert whole_checkpoints(tmp_path / 'nowhere') == []
+
+
+def test_the_content_is_on_the_disk_before_the_file_has_its_name(tmp_path, monkeypatch):
+    order, fsync, replace = [], os.fsync, os.replace
+
+    def flushed(descriptor):
+        order.append(Path(f'/proc/self/fd/{descriptor}').resolve().name)
+        fsync(descriptor)
+
+    def moved(source, target):
+        order.append('moved')
+        replace(source, target)
+
+    monkeypatch.setattr(os, 'fsync', flushed)
+    monkeypatch.setattr(os, 'replace', moved)
+    write_whole(tmp_path / 'a.txt', lambda path: path.write_text('a'))
+    assert order == ['a.txt', 'moved']
+
+
+def test_mmengine_writes_whole_files_by_the_name_of_the_backend(tmp_path, monkeypatch):
+    moved = []
+    replace = os.replace
+    monkeypatch.setattr(os, 'replace', lambda *paths: moved.append(paths[1]) or replace(*paths))
+    backend = get_file_backend(backend_args=dict(backend=BACKEND))
+    backend.put(b'\x00a', tmp_path / 'a.pth')
+    backend.put_text('ä', tmp_path / 'a.txt')
+    backend.put_text('ä', tmp_path / 'b.txt', encoding='latin1')
+    assert moved == [tmp_path / name for name in ('a.pth', 'a.txt', 'b.txt')]
+    assert [path.read_bytes() for path in moved] == [b'\x00a', b'\xc3\xa4', b'\xe4']

@@ -1,6 +1,7 @@
 """Teachers are constants, read from checkpoints that fit, and see what they were trained for."""
 
 import copy
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +12,8 @@ from mmengine.model import ExponentialMovingAverage
 from mmengine.optim import OptimWrapper
 from mmengine.structures import BaseDataElement
 from torch import nn
+
+from mmpose_kd.distiller.teacher import Teacher
 
 from ..helpers.distillers import distiller, distiller_config, untrained
 from ..helpers.models import (
@@ -173,3 +176,24 @@ def test_a_view_of_another_part_of_the_picture_is_refused():
         sample.set_data({'view_v': BaseDataElement(metainfo=size, img=torch.zeros(3, 64, 64))})
     with pytest.raises(ValueError, match=r"teachers\[0\].view='v'.*\(32, 64\), found \(64, 64\)"):
         model.loss(images(), batch)
+
+
+def digest(**weights):
+    """The digest of a teacher with these weights."""
+    return Teacher.digest(SimpleNamespace(model=SimpleNamespace(state_dict=lambda: weights)))
+
+
+def test_the_digest_is_of_every_weight_with_its_name_type_and_shape():
+    weights = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3)).state_dict()
+    known = digest(**weights)
+    assert known == digest(**dict(reversed(copy.deepcopy(weights).items())))
+    for name in weights:  # also the running statistics and their count
+        changed = copy.deepcopy(weights)
+        one = changed[name].view(-1).view(torch.uint8)
+        one[-1] ^= 1
+        assert digest(**changed) != known, name
+        assert digest(**{f'{n}x' if n == name else n: v for n, v in weights.items()}) != known
+    zero = torch.zeros(2, 3)
+    found = {digest(a=x) for x in (zero, zero.T, zero.int(), torch.zeros(3, 4).half(), zero[0])}
+    assert len(found) == 5
+    assert digest(a=zero.bfloat16()) == digest(a=zero.bfloat16())

@@ -41,7 +41,20 @@ def test_none_is_removed_where_the_checkpoints_are_on_a_server(data, tmp_path):
     assert (tmp_path / 'dskd_a.pth').is_file()
 
 
-@pytest.mark.parametrize('name', ['../other.pth', '/other.pth', 'epoch_1.pth', 'dskd_/../x.pth'])
+BAD_NAMES = [
+    '../other.pth',
+    '/other.pth',
+    'epoch_1.pth',
+    'dskd_/../x.pth',
+    'dskd_a.pth/../../x',
+    'dskd_a.pth\n',
+    'x/dskd_a.pth',
+    'dskd_.pth',
+    'dskd_a.b.pth',
+]
+
+
+@pytest.mark.parametrize('name', BAD_NAMES)
 def test_a_checkpoint_cannot_name_other_files(data, tmp_path, name):
     runner = runner_with(data, tmp_path)
     state = dict(references={'1': [name]}, folder=str(tmp_path))

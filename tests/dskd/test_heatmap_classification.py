@@ -157,3 +157,26 @@ def test_a_bad_setting_is_named(settings):
     name, value = list(settings.items())[-1]
     with pytest.raises(ValueError, match=re.escape(f'here.{name}={value!r}: ')):
         HeatmapClassificationLoss(**settings, key='here')
+
+
+@pytest.mark.parametrize(
+    ('settings', 'same'),
+    [
+        (dict(form='bce'), dict(focus=0.0)),
+        (dict(form='bce', pos_weight=3.0, kappa=4.0), dict(pos_weight=3.0, kappa=4.0)),
+        (dict(form='focal'), dict(focus=2.0)),
+        (dict(form='focal', focus=0.5, pos_weight=3.0), dict(focus=0.5, pos_weight=3.0)),
+    ],
+)
+def test_the_settings_of_a_form_reach_the_formula(settings, same):
+    weight = torch.tensor([[1.0, 0.5, 0.0]] * 2)
+    found = HeatmapClassificationLoss(**settings)(maps(), target('bce'), weight)
+    assert found == heatmap_bce(maps(), target('bce'), weight, **same)
+
+
+@pytest.mark.parametrize('form', ['softmax', 'distribution'])
+def test_over_positions_kappa_is_the_only_setting_of_the_formula(form):
+    weight = torch.tensor([[1.0, 0.5, 0.0]] * 2)
+    found = HeatmapClassificationLoss(form, kappa=4.0)(maps(), target(form), weight)
+    assert found == heatmap_cross_entropy(maps(), target(form), weight, kappa=4.0)
+    assert found != heatmap_cross_entropy(maps(), target(form), weight)

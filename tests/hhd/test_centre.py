@@ -94,6 +94,16 @@ def test_small_and_narrow_maps_have_a_background(size):
     assert background(torch.full((2, 3, *size), 1.5)).tolist() == [[1.5] * 3] * 2
 
 
+@pytest.mark.parametrize('size', [(8, 64), (64, 8), (16, 128), (128, 16), (8, 8)])
+def test_the_background_is_read_at_eight_positions_of_the_shorter_axis_too(size):
+    """A bar across the map covers less than half of the positions that are read."""
+    for axis in (0, 1):
+        for at in range(size[axis] * 5 // 8 + 1):
+            maps = torch.zeros(1, 1, *size)
+            maps.narrow(2 + axis, at, 3 * size[axis] // 8).fill_(5)
+            assert float(background(maps)) == 0, (axis, at)
+
+
 def test_a_peak_s_position_is_sub_pixel_and_whole_on_the_border():
     x, y = [20.3, 31.5, 0.0, 63.0, 40.0], [17.8, 5.49, 30.0, 0.0, 63.0]
     column, row, sub_x, sub_y, top = peak_position(gaussian(x, y)[None])

@@ -1,5 +1,8 @@
 """What HHDLoss takes from the student's head, and settings that are refused."""
 
+import json
+import sys
+
 import pytest
 import torch
 from mmpose.models.heads import HeatmapHead, IntegralRegressionHead
@@ -153,3 +156,25 @@ MAPS = (2, 3, 16, 12)
 def test_bad_inputs_say_what_was_found(settings, shapes, message):
     with pytest.raises(ValueError, match=message):
         HHDLoss(**settings)(*[torch.ones(shape) for shape in shapes])
+
+
+def test_settings_may_be_texts_that_were_read_from_somewhere():
+    """Equal ones, not the very ones that stand in the code."""
+    maps = random_maps(0), random_maps(1)
+    for text in (
+        '{"beta": 3.0, "window": "integer", "padding": "zero", "align": "none"}',
+        '{"mode": "released", "norm_student": "l1", "norm_teacher": "softmax"}',
+        '{"beta": 3.0, "norm_student": "sum", "window": "bilinear", "padding": "reflect"}',
+    ):
+        settings = json.loads(text)
+        known = {k: sys.intern(v) if isinstance(v, str) else v for k, v in settings.items()}
+        assert float(HHDLoss(**settings)(*maps)) == float(HHDLoss(**known)(*maps))
+
+
+@pytest.mark.parametrize('cls', [IntegralRegressionHead, UnbiasedIntegralHead])
+def test_the_released_loss_takes_nothing_from_the_head(cls):
+    maps = random_maps(0), random_maps(1)
+    loss = HHDLoss(mode='released')
+    before, settings = float(loss(*maps)), dict(loss.settings)
+    loss.bind(integral_head(cls, beta=4.0))
+    assert (float(loss(*maps)), loss.beta, loss.settings) == (before, None, settings)

@@ -47,3 +47,16 @@ def test_an_unlabelled_keypoint_gets_no_gradient():
     joints_mse(output, maps(1), weight).backward()
     assert output.grad[1, 2].abs().max() == 0
     assert output.grad[0, 0].abs().max() > 0
+
+
+def test_of_an_export_only_this_loss_is_changed_and_all_its_settings_are_kept():
+    plain = JointsMSELoss.plain
+    stock = dict(type='KeypointMSELoss', use_target_weight=True, loss_weight=0.5)
+    assert plain(dict(type='JointsMSELoss')) == plain(dict(type='mmpose.JointsMSELoss')) == stock
+    settings = dict(use_target_weight=False, loss_weight=4.0)
+    assert plain(dict(type='JointsMSELoss', **settings)) == dict(
+        type='KeypointMSELoss', use_target_weight=False, loss_weight=2.0
+    )
+    other = dict(type='KeypointOHKMMSELoss', topk=8)
+    assert plain(other) is other
+    assert plain((dict(type='JointsMSELoss'), other)) == [stock, other]

@@ -277,3 +277,14 @@ def test_the_heatmaps_codec_is_named_by_its_config_key():
 def test_a_loss_that_was_never_bound_says_so():
     with pytest.raises(RuntimeError, match='call bind'):
         CrossCoordinateLoss()(torch.rand(1, 1, 2), torch.rand(1, 1, 8, 8))
+
+
+@pytest.mark.parametrize('kind', ['coordinates', 'bins'])
+def test_a_keypoint_counts_by_the_height_of_its_peak_between_0_and_1(kind):
+    loss, student = made(kind)
+    sure = maps() / maps().amax((2, 3), keepdim=True)
+    whole = float(loss(student, sure))
+    assert whole > 0
+    for height, share in ((1.0, 1), (0.5, 0.5), (0.1, 0.1), (3.0, 1)):
+        assert float(loss(student, height * sure)) == pytest.approx(share * whole, rel=1e-4)
+    assert float(loss(student, sure - 1.5)) == 0  # peaks below 0 say nothing, not the contrary

@@ -6,7 +6,17 @@ import torch
 
 from mmpose_kd.ocd_tcd.simcc_loss import CrossSimCCLoss, cross_simcc
 
-from ..helpers.heatmaps import GRIDS, MSRA, SIMCC, bound, encode, keypoints, maps, simcc_head
+from ..helpers.heatmaps import (
+    GRIDS,
+    MSRA,
+    SIMCC,
+    bound,
+    codec,
+    encode,
+    keypoints,
+    maps,
+    simcc_head,
+)
 
 
 @GRIDS
@@ -76,3 +86,41 @@ def test_logits_are_multiplied_by_beta_in_single_precision(dtype):
     found.backward(), expected.backward()
     for s, w in zip(half, whole):
         assert torch.equal(s.grad, w.grad.to(dtype)) and s.grad.any()
+
+
+def test_a_normalised_label_is_taught_at_the_height_that_it_has():
+    """Of a Gaussian that sums to 1 the height is 1 / (sigma sqrt(2 pi)), before the softmax."""
+    sigma, label_beta = (6.0, 4.0), 10.0
+    head = simcc_head(dict(label_softmax=True, label_beta=label_beta), normalize=True, sigma=sigma)
+    taught = bound(CrossSimCCLoss(), head).teacher(encode(MSRA, [[96.0, 128.0]], 'heatmaps')[None])
+    label = codec({**SIMCC, 'normalize': True, 'sigma': sigma}).encode(
+        np.array([[[96.0, 128.0]]], dtype=np.float32)
+    )
+    for found, s, axis in zip(taught, sigma, 'xy'):
+        height = label_beta / (s * (2 * np.pi) ** 0.5)
+        assert float(found.amax()) == pytest.approx(height, rel=0.02)
+        assert float(found.amax()) == pytest.approx(
+            label_beta * float(label[f'keypoint_{axis}_labels'].max()), rel=0.02
+        )
+
+
+def test_beta_multiplies_the_students_logits_and_not_the_teachers():
+    generator = torch.Generator().manual_seed(0)
+    student, teacher = (
+        tuple(torch.randn(2, 3, n, generator=generator) for n in (6, 8)) for _ in range(2)
+    )
+    confidence = torch.rand(2, 3, generator=generator)
+    found = cross_simcc(student, teacher, confidence, beta=3.0, temperature=2.0)
+    thrice = tuple(3 * s for s in student)
+    torch.testing.assert_close(found, cross_simcc(thrice, teacher, confidence, temperature=2.0))
+    assert (found - cross_simcc(student, teacher, confidence, temperature=2.0)).abs() > 0.1
+
+
+def test_beta_is_that_of_the_heads_loss():
+    generator = torch.Generator().manual_seed(0)
+    student = tuple(torch.randn(2, 3, n, generator=generator) for n in (384, 512))
+    one, ten = (bound(CrossSimCCLoss(), simcc_head(dict(beta=b))) for b in (1.0, 10.0))
+    assert (one.beta, ten.beta) == (1, 10)
+    found = ten(student, maps())
+    torch.testing.assert_close(found, one(tuple(10 * s for s in student), maps()))
+    assert found != one(student, maps())
