@@ -206,14 +206,10 @@ class Registry:
 
 @pytest.mark.parametrize('error', [AssertionError, AttributeError, KeyError, TypeError])
 def test_what_a_registry_cannot_build_names_its_key(error):
-    with pytest.raises(
-        ValueError, match=r"^k\.type='A': it cannot be built \(too little\): give a type"
-    ):
-        checks.built_by(Registry(), dict(type='A', error=error('too little')), 'k')
-    with pytest.raises(
-        ValueError, match=rf"^k\.type='A': it cannot be built \({error.__name__}\): "
-    ):
-        checks.built_by(Registry(), dict(type='A', error=error()), 'k')
+    for given, why in ((error('too little'), 'too little'), (error(), error.__name__)):
+        text = rf"^k\.type='A': it cannot be built \({why}\): give a type"
+        with pytest.raises(ValueError, match=text):
+            checks.built_by(Registry(), dict(type='A', error=given), 'k')
 
 
 def test_a_config_is_built_and_stays_as_it_is():
