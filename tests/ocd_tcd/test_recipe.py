@@ -116,7 +116,7 @@ WRONG = {
     'model.head: it cannot be run: RuntimeError: ': lambda c: c['model']['head'].update(
         in_channels=7
     ),
-    "model.head.type='RegressionHead': it cannot be built: ": lambda c: c['model']['head'].update(
+    "model.head.type='RegressionHead': it cannot be built (": lambda c: c['model']['head'].update(
         joints=7
     ),
     'model.head.decoder is a SimCCLabel': lambda c: c['model']['head'].update(
@@ -322,7 +322,7 @@ def test_a_teacher_of_another_input_size_gets_a_view_of_its_own():
     [
         ('a.py', "teacher='a.py': give dict"),
         (dict(checkpoint='a.pth'), 'teacher=.*: give dict'),
-        (dict(config='no.py'), r"teacher.config='no.py' cannot be read"),
+        (dict(config='no.py'), r"teacher.config='no.py': no.py cannot be read"),
         (
             dict(config=f'mmpose::{BODY}rtmpose/coco/rtmpose-s_8xb256-420e_coco-256x192.py'),
             'teacher.config: the head is a RTMCCHead',

@@ -26,7 +26,7 @@ SCHEDULE = {
 BALANCE = {
     'interval': {'huge': 'measured in the warmup, and then no more'},
     'warmup': {'huge': 'measured at every step'},
-    'limit': {'huge': 'as good as no limit'},
+    'limit': {'huge': 'no limit to speak of'},
 }
 TEACHER = {
     'checkpoint': {'None': 'untrained, for trials; a warning says so'},
