@@ -26,6 +26,7 @@ from .helpers.configs import (
     HHD,
     HOURGLASSES,
     MPII,
+    REPEATED,
     SHIPPED,
     each,
     inherited,
@@ -76,7 +77,7 @@ def test_there_are_configs():
     assert MPII
 
 
-@each([path for path in ALL if path not in SAME_WHEN_SHRUNK])
+@each([path for path in ALL if path not in SAME_WHEN_SHRUNK], slow=REPEATED)
 def test_config_trains_a_step_and_exports(path, tmp_path):
     """With few layers and a small picture, else as shipped; the slow test has the full size."""
     student = train_a_step_and_export(shrunk(load(path)), tmp_path)

@@ -336,6 +336,8 @@ def killed_while(moment, config):
     train(Config.fromfile(config).to_dict())
 
 
+@pytest.mark.slow
+@pytest.mark.reliability
 def test_a_killed_run_is_run_again_or_resumed_and_gives_the_same_weights(data, tmp_path, teacher):
     configs = {}
     for moment in ('writing', 'training'):

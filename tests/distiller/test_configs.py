@@ -8,6 +8,7 @@ from ..helpers.configs import (
     DISTILLERS,
     HHD,
     OTHER_STUDENT,
+    REPEATED,
     TCD,
     each,
     flat,
@@ -17,7 +18,7 @@ from ..helpers.configs import (
 )
 
 
-@each(DISTILLERS)
+@each(DISTILLERS, slow=REPEATED)
 def test_a_student_with_teachers_has_the_inherited_backbone_and_hooks(path, tmp_path):
     """At full size; the head is another one on purpose in HHD."""
     cfg, model = on_meta(path)

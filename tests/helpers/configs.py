@@ -52,9 +52,27 @@ WITH_DECONVOLUTIONS = (
 )
 
 
-def each(paths):
-    """Runs a test once for each config, as its argument ``path``."""
-    return pytest.mark.parametrize('path', paths, ids=lambda p: p.stem)
+#: The method and model of another config, for other data: slow tests take these too.
+REPEATED = [
+    CONFIGS / f'{name}.py'
+    for name in (
+        'dskd_hrnet-w32_ap10k', 'dskd_hrnetv2_wflw', 'dskd_litehrnet18_mpii',
+        'dskd_mobilenetv2_mpii', 'hhd_litehrnet18_mpii', 'hhd_litehrnet30_coco',
+        'hhd_litehrnet30_mpii', 'hhd_mobilenetv2_mpii', 'hhd_mobilenetv2_onehand10k',
+        'ocd_deeppose_res50_coco-wholebody', 'ocd_deeppose_res50_onehand10k',
+        'ocd_rtmpose-m_ap10k', 'ocd_rtmpose-s_coco-wholebody', 'okdhp_hourglass4_coco',
+        'okdhp_hourglass4_mpii', 'okdhp_hourglass8_coco', 'okdhp_hrnet_ap10k',
+        'okdhp_mobilenetv2_onehand10k',
+    )
+]  # fmt: skip
+
+
+def each(paths, slow=()):
+    """Runs a test once for each config, as its argument ``path``; ``slow`` ones only if asked."""
+    return pytest.mark.parametrize(
+        'path',
+        [pytest.param(p, id=p.stem, marks=[pytest.mark.slow] * (p in slow)) for p in paths],
+    )
 
 
 def on_meta(path):

@@ -2,7 +2,6 @@
 
 import re
 
-import pytest
 import torch
 from mmengine.config import Config
 from mmpose.registry import MODELS
@@ -15,6 +14,7 @@ from ..helpers.configs import (
     MPII,
     OCD,
     OKDHP,
+    REPEATED,
     each,
     flat,
     on_meta,
@@ -30,21 +30,7 @@ OTHER_MODEL = {
 }  # fmt: skip
 
 
-# Same backbone, head and split as another one, for other data or with more of the same.
-LIKE_ANOTHER = [
-    f'okdhp_{name}' for name in ('hourglass4_coco', 'hourglass4_mpii', 'hourglass8_coco',
-    'hrnet_ap10k', 'mobilenetv2_onehand10k')
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    'path',
-    [
-        pytest.param(path, id=path.stem, marks=[pytest.mark.slow] * (path.stem in LIKE_ANOTHER))
-        for path in ALL
-        if path not in DISTILLERS + OCD + DSKD
-    ],
-)
+@each([path for path in ALL if path not in DISTILLERS + OCD + DSKD], slow=REPEATED)
 def test_every_branch_leaves_exactly_the_weights_of_its_stock_model(path):
     """At full size, but on meta tensors: names and shapes, no values."""
     cfg, model = on_meta(path)
