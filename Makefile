@@ -13,14 +13,15 @@ UNFINISHED := $(VENV)/.unfinished
 PIP := $(PY) -m pip --disable-pip-version-check
 PIP_PIN := pip==26.3 setuptools==80.9.0
 
-.PHONY: help setup .ready demo test mutants lint clean
+.PHONY: help setup .ready demo test reliability mutants lint clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo 'make setup   make .venv with everything needed, at the tested versions'
 	@echo 'make demo    set up, then data, training, evaluation, export and pictures in demo_out/'
 	@echo 'make test    set up, then the tests (the slow ones: .venv/bin/python -m pytest -m slow)'
-	@echo 'make mutants set up, then break 300 lines and see whether a test notices (an hour)'
+	@echo 'make reliability   set up, then all that docs/reliability.md is about, also what takes long'
+	@echo 'make mutants  set up, then break 300 lines and see whether a test notices (an hour)'
 	@echo 'make lint    set up, then ruff'
 	@echo 'make clean   remove .venv and everything generated'
 	@echo 'PYTHON=...   the Python 3.11 to make .venv with (default python3)'
@@ -92,6 +93,9 @@ demo: setup
 
 test: setup
 	$(PY) -m pytest -n auto --maxprocesses 4 --dist worksteal
+
+reliability: setup
+	$(PY) -m pytest -n auto --maxprocesses 4 --dist worksteal -m reliability
 
 # docs/mutants.md says what it does. What was run already is not run again.
 MUTANTS := build/mutants

@@ -4,6 +4,7 @@ from .compat import prepare
 
 prepare()  # first of all: without it the imports below fail on a lite mmcv
 
+from .core.safe_loading import register_loader  # noqa: E402
 from .distiller import (  # noqa: E402
     FixedAugmentations,
     PackPoseViews,
@@ -28,6 +29,8 @@ from .ocd_tcd import (  # noqa: E402
 from .okdhp import FAU, BranchStatisticsHook, OKDHPHead, SharedTrunk  # noqa: E402
 from .pkd import PearsonFeatureLoss  # noqa: E402
 from .version import __version__  # noqa: E402
+
+register_loader()  # MMEngine reads its own training checkpoints under torch's safe loader
 
 __all__ = [
     'FAU',

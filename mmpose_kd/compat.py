@@ -1,8 +1,7 @@
 """What has to be true before mmpose_kd can import MMPose; :func:`prepare` sees to it.
 
-Three independent things: the installed versions are checked, a lite mmcv gets a stand-in for
-its compiled operators, and MMEngine gets a loader that reads its own training checkpoints under
-torch's safe loader.
+Two independent things: the installed versions are checked, and a lite mmcv gets a stand-in for
+its compiled operators.
 """
 
 from __future__ import annotations
@@ -66,10 +65,6 @@ def prepare() -> None:
     """
     check_versions()
     stub_missing_mmcv_ops()
-    # not before: it imports torch and MMEngine
-    from .core.safe_loading import register_loader
-
-    register_loader()
 
 
 def check_versions(requirements: tuple[Requirement, ...] = REQUIREMENTS) -> None:

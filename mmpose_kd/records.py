@@ -22,17 +22,27 @@ LESS = ('EPE', 'NME', 'MPJPE', 'P-MPJPE', 'N-MPJPE', 'loss')
 def read_records(file: Path) -> list[dict]:
     """The records of a file, a dict for each line; half a line, left by a killed run, is none."""
     records = []
-    for line in file.read_text().splitlines():
+    for line in file.read_text(encoding='utf-8', errors='replace').splitlines():
         try:
-            records.append(json.loads(line))
-        except json.JSONDecodeError:
+            record = json.loads(line)
+        except (ValueError, RecursionError):
             continue
+        records += [record] if isinstance(record, dict) else []
     return records
 
 
 def newest_records(work_dir: Path) -> list[dict]:
-    """All that was logged since the last start of a run."""
-    return read_records(max(work_dir.glob('*/vis_data/scalars.json')))
+    """All that was logged since the last start of a run.
+
+    Raises:
+        FileNotFoundError: Nothing was logged.
+    """
+    files = list(work_dir.glob('*/vis_data/scalars.json'))
+    if not files:
+        raise FileNotFoundError(
+            f'{work_dir}: no record of a run (<time>/vis_data/scalars.json) in this folder'
+        )
+    return read_records(max(files))
 
 
 def learning_curve(work_dir: Path) -> dict[int, dict[str, float]]:
@@ -109,7 +119,8 @@ def branch_records(
     records = []
     for key, value in record.items():
         output, _, name = key.partition('/')
-        if name == metric and re.fullmatch(r'branch\d+', output) and not math.isnan(value):
+        number = isinstance(value, (int, float)) and not math.isnan(value)
+        if name == metric and re.fullmatch(r'branch\d+', output) and number:
             records.append(BranchRecord(int(output[len('branch') :]), metric, value))
     if not records:
         raise ValueError(
@@ -121,7 +132,7 @@ def branch_records(
 
 def _chosen_metric(cfg: Config, record: dict) -> tuple[str, bool]:
     """The metric that the run saves its best checkpoint by, and whether more of it is better."""
-    hook = cfg.get('default_hooks', {}).get('checkpoint', {})
+    hook = (cfg.get('default_hooks') or {}).get('checkpoint') or {}
     metrics = [key[len('branch0/') :] for key in record if key.startswith('branch0/')]
     names, rules = (
         value if isinstance(value, (list, tuple)) else [value]

@@ -12,6 +12,45 @@ from mmengine.registry import DefaultScope
 from mmengine.visualization import Visualizer
 
 
+@pytest.fixture(autouse=True, scope='session')
+def configs_are_written_without_layout():
+    """Processes that tests start, and tests that ask for ``laid_out``, do have it."""
+    from .helpers.layout import lay_out, leave_layout_out
+
+    leave_layout_out()
+    yield
+    lay_out()
+
+
+@pytest.fixture(autouse=True, scope='session')
+def branches_that_fit_are_checked_once():
+    """The check of its config takes most of the time in which a small OKDHP model is built."""
+    from mmpose_kd.okdhp import head
+
+    check, fitting = head.check_branches, {}
+
+    def checked(*config):
+        key = repr(config)
+        if key not in fitting:
+            fitting[key] = check(*config)
+        channels, shared_stages = fitting[key]
+        return dict(channels), shared_stages
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(head, 'check_branches', checked)
+        yield
+
+
+@pytest.fixture
+def laid_out():
+    """Configs are laid out as ever."""
+    from .helpers.layout import lay_out, leave_layout_out
+
+    lay_out()
+    yield
+    leave_layout_out()
+
+
 @pytest.fixture(autouse=True)
 def mmengine_globals_are_restored():
     """A Runner becomes MMEngine's current one and stays it; take that back after each test.

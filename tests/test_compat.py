@@ -139,9 +139,7 @@ def test_local_builds_count_and_prereleases_come_before_the_release(
 def lite_mmcv(tmp_path):
     """A folder with a copy of mmcv that has no ``_ext`` of any kind."""
     source = Path(importlib.util.find_spec('mmcv').origin).parent
-    shutil.copytree(
-        source, tmp_path / 'mmcv', ignore=shutil.ignore_patterns('_ext*', '__pycache__')
-    )
+    shutil.copytree(source, tmp_path / 'mmcv', ignore=shutil.ignore_patterns('_ext*'))
     return tmp_path
 
 

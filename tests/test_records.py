@@ -105,3 +105,8 @@ def test_the_newest_records_are_those_of_the_last_start(tmp_path):
     write(tmp_path, '20260101_000000', [record(1, [0.1])])
     write(tmp_path, '20260102_000000', [record(2, [0.1]), record(3, [0.1]), '{"coco'])
     assert [one['step'] for one in newest_records(tmp_path)] == [2, 3]
+
+
+def test_a_folder_without_records_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r'nothing: no record of a run'):
+        newest_records(tmp_path / 'nothing')

@@ -13,9 +13,10 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from mmpose_kd.core.checkpoints import read_checkpoint
+from mmpose_kd.export import export_student
 
 from .helpers import ROOT
-from .helpers.models import HRNET, okdhp_config
+from .helpers.models import HRNET, RESNET, okdhp_config, plain_config
 from .helpers.runs import draw, run_config
 
 
@@ -81,106 +82,147 @@ DDP_STEP = """
 import os, sys
 import torch, torch.distributed as dist
 sys.path.insert(0, {root!r})
-from tests.helpers.models import build, images, okdhp_config, plain_config, randomize, samples
-from tests.helpers.models import total, HRNET, RESNET
+from tests.helpers.models import build, images, randomize, samples, total
+from tests.helpers.processes import forked
 from mmengine.model import MMDistributedDataParallel
 from torch import nn
 
-rank, world = int(os.environ['RANK']), int(os.environ['WORLD_SIZE'])
-dist.init_process_group('gloo')
-model = randomize(build({model}))
-for norm in model.modules():
-    if isinstance(norm, nn.modules.batchnorm._BatchNorm):
-        norm.eval()
-x, batch = images(4), samples(4)
-alone = dict(total=total(model.loss(x, batch)))
-alone['total'].backward()
-expected = {{n: p.grad.clone() for n, p in model.named_parameters()}}
-model.zero_grad()
-ddp = MMDistributedDataParallel(model, broadcast_buffers=False)  # no find_unused_parameters
-for step in range(2):  # a parameter left out of the first step fails in the second
-    ddp.zero_grad()
-    half = slice(2 * rank, 2 * rank + 2)
-    total(ddp(x[half], batch[half], mode='loss')).backward()
-for n, p in model.named_parameters():
-    torch.testing.assert_close(p.grad, expected[n], rtol=1e-4, atol=1e-7, msg=n)
-sys.stdout.write(f'SAME {{rank}}\\n')  # at once: two processes write here
+
+def step(name, config, rank):
+    model = randomize(build(config))
+    for norm in model.modules():
+        if isinstance(norm, nn.modules.batchnorm._BatchNorm):
+            norm.eval()
+    x, batch = images(4), samples(4)
+    alone = dict(total=total(model.loss(x, batch)))
+    alone['total'].backward()
+    expected = {{n: p.grad.clone() for n, p in model.named_parameters()}}
+    model.zero_grad()
+    ddp = MMDistributedDataParallel(model, broadcast_buffers=False)  # no find_unused_parameters
+    for step in range(2):  # a parameter left out of the first step fails in the second
+        ddp.zero_grad()
+        half = slice(2 * rank, 2 * rank + 2)
+        total(ddp(x[half], batch[half], mode='loss')).backward()
+    for n, p in model.named_parameters():
+        torch.testing.assert_close(p.grad, expected[n], rtol=1e-4, atol=1e-7, msg=n)
+    sys.stdout.write(f'SAME {{name}} {{rank}}\\n')  # at once: two processes write here
+    sys.stdout.flush()
+
+
+def work():
+    from tests.test_training import IN_TWO_PROCESSES
+
+    dist.init_process_group('gloo')
+    for name, config in IN_TWO_PROCESSES.items():
+        step(name, config, int(os.environ['RANK']))
+
+
+forked(work)
 """
 
 
-# With an entry that rests: its adapter must take part all the same.
-DISTILLER = """dict(
-    type='PoseDistiller',
-    student=plain_config(RESNET),
-    teachers=[dict(config=plain_config(HRNET), checkpoint=None)],
-    distill=[
-        dict(
-            loss=dict(type='HeatmapKLLoss'), weight=weight,
-            student='head.final_layer', teacher='head.final_layer',
-            adapter=dict(type='Conv2d', in_channels=5, out_channels=5, kernel_size=1),
-        )
-        for weight in (1.0, 0.0)
-    ],
-)"""
+IN_TWO_PROCESSES = {
+    'OKDHP': okdhp_config(HRNET, 'stage3'),
+    # With an entry that rests: its adapter must take part all the same.
+    'PoseDistiller': dict(
+        type='PoseDistiller',
+        student=plain_config(RESNET),
+        teachers=[dict(config=plain_config(HRNET), checkpoint=None)],
+        distill=[
+            dict(
+                loss=dict(type='HeatmapKLLoss'),
+                weight=weight,
+                student='head.final_layer',
+                teacher='head.final_layer',
+                adapter=dict(type='Conv2d', in_channels=5, out_channels=5, kernel_size=1),
+            )
+            for weight in (1.0, 0.0)
+        ],
+    ),
+}
 
 
-@pytest.mark.parametrize(
-    'model', ["okdhp_config(HRNET, 'stage3')", DISTILLER], ids=['OKDHP', 'PoseDistiller']
-)
-def test_two_processes_get_the_gradients_of_one_with_the_joined_batch(model, tmp_path):
-    script = tmp_path / 'ddp.py'
-    script.write_text(DDP_STEP.format(root=str(ROOT), model=model))
-    command = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=2']
-    command += [str(script)]
-    env = {**os.environ, 'OMP_NUM_THREADS': '1'}
-    done = subprocess.run(command, capture_output=True, text=True, env=env, timeout=300)
+def test_two_processes_get_the_gradients_of_one_with_the_joined_batch():
+    done = subprocess.run(
+        [sys.executable, '-W', 'ignore', '-c', DDP_STEP.format(root=str(ROOT))],
+        capture_output=True, text=True, env={**os.environ, 'OMP_NUM_THREADS': '1'}, timeout=300,
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
-    assert 'SAME 0' in done.stdout and 'SAME 1' in done.stdout
+    assert all(
+        f'SAME {name} {rank}' in done.stdout for name in IN_TWO_PROCESSES for rank in (0, 1)
+    )
 
 
+def call(folder, *command, **env):
+    """Run a module's command in a folder."""
+    done = subprocess.run(
+        [sys.executable, '-W', 'ignore', '-m', *command],
+        capture_output=True, text=True, cwd=folder, env={**os.environ, **env},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+def config_in(folder, data):
+    config = Config(run_config(data, folder / 'work'))
+    config.log_level = 'INFO'
+    config.dump(folder / 'okdhp.py')
+
+
+def tested_without_mmpose_kd(folder):
+    """The metrics of student/student.pth, where a package that fails shadows the real one."""
+    (folder / 'shadow').mkdir()
+    (folder / 'shadow/mmpose_kd.py').write_text('raise ImportError("not here")')
+    call(
+        folder, 'mim', 'test', 'mmpose', 'student/student.py', '--checkpoint',
+        'student/student.pth', '--work-dir', 'student_tested',
+        PYTHONPATH=str(folder / 'shadow'),
+    )  # fmt: skip
+    return metrics(folder / 'student_tested')
+
+
+def metrics(work_dir):
+    return json.loads(max(work_dir.glob('*/*.json')).read_text())
+
+
+def logged(work_dir):
+    """What the logger wrote, a dict a line."""
+    files = work_dir.glob('*/vis_data/scalars.json')
+    return [json.loads(line) for file in files for line in file.read_text().splitlines()]
+
+
+def test_mim_trains_and_tests_the_student_where_there_is_no_mmpose_kd(data, tmp_path):
+    """Two of the README's commands, from another folder; the slow test has them all."""
+    config_in(tmp_path, data)
+    call(tmp_path, 'mim', 'train', 'mmpose', 'okdhp.py', '--cfg-options', 'train_cfg.max_epochs=1')
+    export_student(tmp_path / 'okdhp.py', tmp_path / 'work/epoch_1.pth', tmp_path / 'student')
+    student = tested_without_mmpose_kd(tmp_path)
+    *_, trained = (line for line in logged(tmp_path / 'work') if 'EPE' in line)
+    assert student['EPE'] == trained['EPE'] == trained['branch0/EPE']
+    assert student['coco/AP'] == trained['coco/AP']
+
+
+@pytest.mark.slow
 def test_mim_trains_tests_and_resumes_and_the_student_needs_no_mmpose_kd(data, tmp_path):
     """The commands of the README, from another folder."""
-    config = Config(run_config(data, tmp_path / 'work'))
-    config.log_level = 'INFO'
-    config.dump(tmp_path / 'okdhp.py')
-
-    def call(*command, **env):
-        done = subprocess.run(
-            [sys.executable, '-m', *command], capture_output=True, text=True, cwd=tmp_path,
-            env={**os.environ, **env},
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr[-3000:]
-        return done.stdout
-
-    def metrics(work_dir):
-        return json.loads(max(work_dir.glob('*/*.json')).read_text())
-
-    call('mim', 'train', 'mmpose', 'okdhp.py', '--cfg-options', 'train_cfg.max_epochs=1')
-    call('mim', 'train', 'mmpose', 'okdhp.py', '--resume')
-    checkpoint = tmp_path / 'work/epoch_2.pth'
-    test = ['mim', 'test', 'mmpose']
-    call(*test, 'okdhp.py', '--checkpoint', str(checkpoint), '--work-dir', 'tested')
-    call('mmpose_kd.cli', 'export', 'okdhp.py', str(checkpoint), 'student', '--branch', '0')
-    # a package of that name that cannot be imported shadows the real one
-    (tmp_path / 'shadow').mkdir()
-    (tmp_path / 'shadow/mmpose_kd.py').write_text('raise ImportError("not here")')
+    config_in(tmp_path, data)
+    train = ['mim', 'train', 'mmpose', 'okdhp.py']
+    call(tmp_path, *train, '--cfg-options', 'train_cfg.max_epochs=1')
+    call(tmp_path, *train, '--resume')
+    last = 'work/epoch_2.pth'
     call(
-        *test, 'student/student.py', '--checkpoint', 'student/student.pth',
-        '--work-dir', 'student_tested', PYTHONPATH=str(tmp_path / 'shadow'),
+        tmp_path, 'mim', 'test', 'mmpose', 'okdhp.py', '--checkpoint', last,
+        '--work-dir', 'tested',
     )  # fmt: skip
-    trained, student = metrics(tmp_path / 'tested'), metrics(tmp_path / 'student_tested')
+    call(tmp_path, 'mmpose_kd.cli', 'export', 'okdhp.py', last, 'student', '--branch', '0')
+    trained, student = metrics(tmp_path / 'tested'), tested_without_mmpose_kd(tmp_path)
     assert student['EPE'] == trained['EPE'] == trained['branch0/EPE']
     assert student['coco/AP'] == trained['coco/AP']
 
 
 def test_training_lowers_the_loss_of_every_output(data, tmp_path):
     cfg = run_config(data, tmp_path)
+    cfg['default_hooks']['checkpoint'] = dict(type='CheckpointHook', interval=12)
     train(cfg, train_cfg__max_epochs=12, train_cfg__val_interval=12)
-    lines = [
-        json.loads(line)
-        for path in tmp_path.glob('*/vis_data/scalars.json')
-        for line in path.read_text().splitlines()
-    ]
-    steps = [line for line in lines if 'loss' in line]
+    steps = [line for line in logged(tmp_path) if 'loss' in line]
     for key in ('loss_kpt', 'loss_kpt_branch1', 'loss_kpt_branch2', 'loss_ensemble'):
         assert steps[-1][key] < 0.9 * steps[0][key], key

@@ -104,7 +104,7 @@ def ocd_step(
     cross_weight = head.cross_weight if cross else 0.0
 
     def run() -> None:
-        head.balance.interval = 1 if measure else 10**9
+        head.balance.warmup, head.balance.interval = 1, 1 if measure else 10**9
         head.cross_weight = cross_weight
         run_step()
 

@@ -20,6 +20,9 @@ _hhd_head = dict(
         ]))
 _hhd = dict(
     name='hhd',
-    loss=dict(type='HHDLoss', mode='released', loss_weight=0.5),
+    # the release's loss; its weight of 0.5 drowns the coordinates of a pretrained student
+    loss=dict(type='HHDLoss', mode='released'),
+    balance=True,
+    weight=10.0,  # ours: times the gradient of the coordinates' loss, docs/pretrained_search.md
     student='head.final_layer',
     teacher='head.final_layer')

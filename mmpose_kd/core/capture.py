@@ -80,24 +80,28 @@ class OutputPath:
             last = self.path.rpartition('.')[2]
             near += [n for n in names if n.rpartition('.')[2] == last and n not in near][:5]
             raise ValueError(
-                f'{key}={name!r}: {type(model).__name__} has no submodule {self.path!r}; '
-                f'near ones: {", ".join(near) or "none"}'
+                f'{key}={name!r}: {type(model).__name__} has no submodule {self.path!r}, give one '
+                f'that it has; near ones: {", ".join(near) or "none"}'
             )
 
     def pick(self, output) -> Tensor:
         """The one tensor that is meant.
 
         Raises:
-            ValueError: There are several outputs and no number, or the number is too high.
+            ValueError: There are several outputs and no number or one out of range; a number, but
+                one output; or what it picks is no tensor.
         """
         if isinstance(output, Tensor) and self.index is None:
             return output
         if isinstance(output, (list, tuple)):
             index = 0 if self.index is None and len(output) == 1 else self.index
-            if index is not None and -len(output) <= index < len(output):
-                return output[index]
             found = f'{len(output)} outputs'
             hint = f": give one of them, as '{self.path}[-1]'"
+            if index is not None and -len(output) <= index < len(output):
+                if isinstance(output[index], Tensor):
+                    return output[index]
+                found = f'{found}, of which number {index} is a {type(output[index]).__name__}'
+                hint = ', not a tensor: give another submodule'
         else:
             found, hint = f'a {type(output).__name__}', ''
         raise ValueError(f'{self.key}={self.name!r}: this submodule returns {found}{hint}')

@@ -3,17 +3,29 @@
 Every check takes the value and the name of its config key (``'head.kd_loss.temperature'``) and
 returns the value, so that it can stand where the setting is stored. All of them raise a
 ``ValueError`` made by :func:`refusal`; MMEngine builds models and hooks before the training, so
-that is when the message is seen. True and False are no numbers, infinity and NaN neither.
+that is when the message is seen. True and False are no numbers, infinity and NaN neither, nor
+what float32 (whole numbers: int64) cannot hold. Texts and bytes are no lists.
 """
 
 from __future__ import annotations
 
 import copy
+import inspect
 import math
+import os
 from collections.abc import Collection, Sequence
 from typing import Callable, Optional, TypeVar
 
+import torch
+from mmengine.registry import WEIGHT_INITIALIZERS
+
 T = TypeVar('T')
+
+FLOAT32, INT64 = torch.finfo(torch.float32), torch.iinfo(torch.int64)
+
+SHOWN = 200  # characters of what was found
+
+LARGEST = 2**14  # of a picture's side, a layer's channels, a number of keypoints
 
 
 def refusal(key: str, found, give: str) -> ValueError:
@@ -24,17 +36,28 @@ def refusal(key: str, found, give: str) -> ValueError:
         found: What stands there.
         give: What to put there, as the rest of a sentence: ``'give a number above 0'``.
     """
-    return ValueError(f'{key}={found!r}: {give}')
+    shown = repr(found)
+    if len(shown) > SHOWN:
+        shown = f'{shown[:SHOWN]}...'
+    return ValueError(f'{key}={shown}: {give}')
 
 
 def is_number(value) -> bool:
     """Whether a setting is a finite number; True and False are none."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        return False
+    return value == 0 or FLOAT32.tiny <= abs(value) <= FLOAT32.max
 
 
 def is_whole(value) -> bool:
     """Whether a setting is a whole number; True and False are none, nor is 2.0."""
-    return isinstance(value, int) and not isinstance(value, bool)
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    return whole and INT64.min <= value <= INT64.max
+
+
+def is_list(value) -> bool:
+    """Whether a setting is a list or tuple; to Python texts and bytes are sequences as well."""
+    return isinstance(value, Sequence) and not isinstance(value, (str, bytes, bytearray))
 
 
 def _range(kind: str, least, above, most, below) -> str:
@@ -78,13 +101,16 @@ def checked_number(
         optional: Whether None is a setting too.
 
     Raises:
-        ValueError: It is none.
+        ValueError: It is not such a number.
     """
     if optional and value is None:
         return value
     if not is_number(value) or not _inside(value, least, above, most, below):
+        finite = isinstance(value, (int, float)) and -math.inf < value < math.inf
+        lost = finite and not isinstance(value, bool) and not is_number(value)
+        kind = f'a number{" that float32 holds" if lost else ""}'
         end = ', or None' if optional else ''
-        raise refusal(key, value, f'give {_range("a number", least, above, most, below)}{end}')
+        raise refusal(key, value, f'give {_range(kind, least, above, most, below)}{end}')
     return value
 
 
@@ -103,7 +129,7 @@ def checked_whole(
         of: What is counted, for the message: ``'epochs'``.
 
     Raises:
-        ValueError: It is none.
+        ValueError: It is not such a number.
     """
     if optional and value is None:
         return value
@@ -118,9 +144,18 @@ def checked_weight(value, key: str):
     """A loss's weight: a number, 0 or more.
 
     Raises:
-        ValueError: It is none.
+        ValueError: It is not such a number.
     """
     return checked_number(value, key, least=0)
+
+
+def checked_factor(value, key: str, optional: bool = False):
+    """A temperature, or another factor of logits: above 0, and of a size that can be squared.
+
+    Raises:
+        ValueError: It is not such a number.
+    """
+    return checked_number(value, key, above=0, most=10**6, optional=optional)
 
 
 def checked_bool(value, key: str) -> bool:
@@ -151,13 +186,24 @@ def checked_name(value, key: str, optional: bool = False):
     """A text that is not empty.
 
     Raises:
-        ValueError: It is none.
+        ValueError: It is no such text.
     """
     if optional and value is None:
         return value
     if not isinstance(value, str) or not value.strip():
         raise refusal(key, value, f'give a name{", or None" if optional else ""}')
     return value
+
+
+def checked_path(value, key: str, optional: bool = False) -> Optional[str]:
+    """A file, folder or address as a text, from one that is not empty or from a ``Path``.
+
+    Raises:
+        ValueError: It is none of these.
+    """
+    return checked_name(
+        os.fspath(value) if isinstance(value, os.PathLike) else value, key, optional
+    )
 
 
 def checked_numbers(
@@ -172,9 +218,9 @@ def checked_numbers(
         above: What each must be above.
 
     Raises:
-        ValueError: It is none.
+        ValueError: It is no such list.
     """
-    good = isinstance(values, Sequence) and not isinstance(values, str)
+    good = is_list(values)
     good = good and all(is_number(v) and _inside(v, None, above, None, None) for v in values)
     if not good or (count is not None and len(values) != count):
         many = '' if count is None else f'{count} '
@@ -184,7 +230,7 @@ def checked_numbers(
 
 
 def checked_size(values, key: str, order: str = 'width, height') -> tuple[int, int]:
-    """Two whole numbers, 1 or more.
+    """Two whole numbers, from 1 to :data:`LARGEST`.
 
     Args:
         values: The setting.
@@ -194,9 +240,37 @@ def checked_size(values, key: str, order: str = 'width, height') -> tuple[int, i
     Raises:
         ValueError: They are not.
     """
-    good = isinstance(values, Sequence) and not isinstance(values, str) and len(values) == 2
-    if not good or not all(is_whole(v) and v > 0 for v in values):
-        raise refusal(key, values, f'give ({order}), whole numbers, 1 or more')
+    good = is_list(values) and len(values) == 2
+    if not good or not all(is_whole(v) and 0 < v <= LARGEST for v in values):
+        raise refusal(key, values, f'give ({order}), whole numbers, 1 or more, at most {LARGEST}')
+    return tuple(values)
+
+
+def checked_wholes(
+    values, key: str, least: int = 1, most: int = LARGEST, optional: bool = False
+) -> Optional[tuple[int, ...]]:
+    """A list of whole numbers of a range, such as the channels of some layers.
+
+    Raises:
+        ValueError: It is no such list.
+    """
+    if optional and values is None:
+        return None
+    if not is_list(values) or not all(is_whole(v) and least <= v <= most for v in values):
+        end = ', or None' if optional else ''
+        raise refusal(key, values, f'give a list of whole numbers, {least} to {most}{end}')
+    return tuple(values)
+
+
+def checked_names(values, key: str) -> tuple[str, ...]:
+    """A list of texts that are not empty, each once.
+
+    Raises:
+        ValueError: It is no such list.
+    """
+    good = is_list(values) and all(isinstance(v, str) and v.strip() for v in values)
+    if not good or len(set(values)) < len(values):
+        raise refusal(key, values, 'give a list of names, each once')
     return tuple(values)
 
 
@@ -204,7 +278,7 @@ def checked_dict(value, key: str, optional: bool = False):
     """A dict.
 
     Raises:
-        ValueError: It is none.
+        ValueError: It is no dict.
     """
     if optional and value is None:
         return value
@@ -217,12 +291,27 @@ def checked_dicts(values, key: str) -> Sequence[dict]:
     """A list of dicts.
 
     Raises:
-        ValueError: It is none.
+        ValueError: It is no such list.
     """
-    good = isinstance(values, Sequence) and not isinstance(values, str)
-    if not good or not all(isinstance(value, dict) for value in values):
+    if not is_list(values) or not all(isinstance(value, dict) for value in values):
         raise refusal(key, values, 'give a list of dicts')
     return values
+
+
+def checked_init(value, key: str):
+    """``init_cfg``: a config of one of MMEngine's weight initialisers, a list of them, or None.
+
+    Raises:
+        ValueError: It is no such config, or an initialiser cannot be built.
+    """
+    entries = (
+        {f'{key}[{i}]': one for i, one in enumerate(value)} if is_list(value) else {key: value}
+    )
+    for where, one in entries.items() if value is not None else ():
+        if isinstance(one, dict):  # MMEngine reads 'override' itself
+            one = {name: setting for name, setting in one.items() if name != 'override'}
+        built_by(WEIGHT_INITIALIZERS, one, where)
+    return value
 
 
 def built(kind: Callable[..., T], settings: dict, key: str, *arguments) -> T:
@@ -239,8 +328,16 @@ def built(kind: Callable[..., T], settings: dict, key: str, *arguments) -> T:
     """
     if not isinstance(settings, dict):
         raise refusal(key, settings, 'give a dict')
+    if 'key' in settings:
+        raise refusal(f'{key}.key', settings['key'], 'it is no setting, leave it out')
+    signature = inspect.signature(kind)
+    names = [name for name in [*signature.parameters][len(arguments) :] if name != 'key']
     try:
-        return kind(*arguments, **{**settings, 'key': key})
+        signature.bind(*arguments, **settings, key=key)
+    except TypeError as error:
+        raise refusal(key, settings, f'{error}; what to give: {", ".join(names)}') from error
+    try:
+        return kind(*arguments, **settings, key=key)
     except TypeError as error:
         raise refusal(key, settings, str(error)) from error
 
@@ -260,9 +357,14 @@ def built_by(registry, config: dict, key: str):
         raise refusal(key, config, 'give a config, a dict with a type')
     try:
         return registry.build(copy.deepcopy(config))
-    except (AssertionError, AttributeError, KeyError, TypeError) as error:
+    except ValueError as error:
+        raise ValueError(f'{key}: {error}') from error
+    except (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError) as error:
         why = error.args[0] if error.args else type(error).__name__
-        raise refusal(f'{key}.type', config['type'], f'it cannot be built: {why}') from error
+        give = 'give a type that is registered, and the settings that it takes'
+        raise refusal(
+            f'{key}.type', config['type'], f'it cannot be built ({why}): {give}'
+        ) from error
 
 
 def check_keypoint_count(

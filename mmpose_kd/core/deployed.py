@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Optional
 
@@ -55,9 +55,9 @@ class Deployed:
 def training_part(model: nn.Module) -> Optional[nn.Module]:
     """The outermost part that exists in training only, None in a plain model.
 
-    MMPose's models build their parts without showing them to each other. A part that must fit
-    the others has a method ``check_model(model)``, which is called here: the export, the hooks
-    and a distiller around the model come by.
+    MMPose builds backbone and head separately. A part that must fit the others has a method
+    ``check_model(model)``. It is called here, and so before an export, in hooks and in a
+    distiller.
 
     Raises:
         ValueError: It does not fit the rest of the model.
@@ -77,7 +77,7 @@ def deployments(part: nn.Module) -> list[Deployed]:
     return [first, *(part.deployed(t) for t in others)]
 
 
-def plain_names(part: nn.Module, names: Iterable[str]) -> list[dict[str, str]]:
+def plain_names(part: nn.Module, names: Collection[str]) -> list[dict[str, str]]:
     """For each branch: name of a weight in the plain model to its name in the model in training.
 
     Args:
@@ -94,7 +94,7 @@ def plain_names(part: nn.Module, names: Iterable[str]) -> list[dict[str, str]]:
     return found
 
 
-def peeled(config: dict, model: nn.Module) -> Iterator[Deployed]:
+def deployments_outside_in(config: dict, model: nn.Module) -> Iterator[Deployed]:
     """What is said by each part that exists in training only, from the outside in.
 
     Applied one after the other they lead to the stock model: see :meth:`Deployed.config` and

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Integral
 from typing import Optional
 
-from .checks import is_number
+from .checks import is_number, is_whole
 from .config_text import literal_config
 
 ORDER = ('bgr_to_rgb', 'rgb_to_bgr')
@@ -17,6 +18,17 @@ def meta_of(saved: dict) -> dict:
     return meta if isinstance(meta, dict) else {}
 
 
+def stated_dataset(saved: dict) -> dict:
+    """``dataset_meta`` of a checkpoint, {} if it has none; ``flip_indices`` if they are some."""
+    found = meta_of(saved).get('dataset_meta')
+    found = dict(found) if isinstance(found, dict) else {}
+    flip = found.get('flip_indices')
+    numbers = isinstance(flip, (list, tuple)) and all(isinstance(k, Integral) for k in flip)
+    if not numbers or sorted(flip) != list(range(len(flip))):
+        found.pop('flip_indices', None)
+    return found
+
+
 def stated_config(saved: dict) -> dict:
     """The config of the run that wrote a checkpoint, in plain values; {} if it does not say."""
     return literal_config(meta_of(saved).get('cfg'))
@@ -25,7 +37,8 @@ def stated_config(saved: dict) -> dict:
 def keypoint_names(dataset_meta) -> dict:
     """``keypoint_id2name`` of a data set's meta data, {} if there is none."""
     names = dataset_meta.get('keypoint_id2name') if isinstance(dataset_meta, dict) else None
-    return names if isinstance(names, dict) else {}
+    known = isinstance(names, dict) and all(isinstance(name, str) for name in names.values())
+    return names if known and all(is_whole(number) for number in names) else {}
 
 
 def keypoint_differences(stated: dict, used: dict) -> list[str]:

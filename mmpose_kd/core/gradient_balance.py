@@ -1,4 +1,4 @@
-"""Bring one loss to the size of another, as a shared feature feels them."""
+"""A factor that makes one loss's gradient at shared features as large as another's."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from mmengine.dist import all_reduce, get_world_size
 from torch import Tensor, nn
 
 from .checks import built, checked_number, checked_whole, refusal
+
+LARGEST = 1e6  # of the factor
 
 SCALE = 1024.0  # in half precision small gradients would be 0 without it
 
@@ -23,9 +25,9 @@ class GradientBalance(nn.Module):
     with the L2 norms over the whole batch's features f, and running averages of them. They are
     measured at each of the first ``warmup`` steps and at every ``interval``-th later, by a
     backward pass through the heads alone; other steps cost nothing. The n-th measurement has a
-    share of 1 / n in the average, later ``momentum``: no single one decides for many steps. And c
-    stays within ``limit``: an auxiliary loss that has hardly any gradient is not made one that
-    is all gradient at the next batch.
+    share of 1 / n in the average, later ``momentum``, and a later one counts for at most ``limit``
+    times the average and at least its ``limit``-th part: no single one decides for many steps. c
+    itself stays between 1e-6 and 1e6 (RLE needs 1e5 at its start).
 
     The averages and the step are buffers: a resumed run goes on as it would have. Of several
     processes all get the same factor, and the averages are those of one process with their
@@ -36,7 +38,7 @@ class GradientBalance(nn.Module):
         interval (int): Steps between two measurements, at least 1.
         momentum (float): Least share of a new measurement in the average, in (0, 1].
         warmup (int): Steps at the beginning that are all measured, at least 1.
-        limit (float): The largest c, at least 1; the smallest is 1 / limit.
+        limit (float): How far from the average a measurement after the warmup counts, at least 1.
         key (str): Name of the config key, for messages.
 
     Raises:
@@ -48,7 +50,7 @@ class GradientBalance(nn.Module):
         interval: int = 20,
         momentum: float = 0.1,
         warmup: int = 10,
-        limit: float = 1e4,
+        limit: float = 10.0,
         key: str = 'balance',
     ):
         super().__init__()
@@ -95,7 +97,7 @@ class GradientBalance(nn.Module):
         main_norm, auxiliary_norm = self.norms.unbind()
         measured = (main_norm > 0) & (auxiliary_norm > 0)
         factor = torch.where(measured, main_norm / auxiliary_norm.clamp(min=1e-30), 1.0)
-        return factor.clamp(1 / self.limit, self.limit)
+        return factor.clamp(1 / LARGEST, LARGEST)
 
     def _measure(self, main: Tensor, auxiliary: Tensor, shared: list[Tensor]) -> None:
         squares = torch.stack([_square_norm(loss, shared) for loss in (main, auxiliary)])
@@ -104,6 +106,9 @@ class GradientBalance(nn.Module):
         all_reduce(squares, op='mean')
         found = (squares / processes).sqrt()
         good = (torch.isfinite(found) & (found > 0)).all()
+        if self._step >= self.warmup:
+            near = found.clamp(self.norms / self.limit, self.norms * self.limit)
+            found = torch.where(self.norms > 0, near, found)
         warm = min(self._step, self.warmup)
         count = warm + max(self._step - warm, 0) // self.interval + 1
         moved = self.norms.lerp(found, max(1 / count, self.momentum))

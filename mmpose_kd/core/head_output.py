@@ -58,8 +58,8 @@ def num_keypoints(head: Optional[nn.Module]) -> Optional[int]:
 
 
 @contextmanager
-def channels_told(head: nn.Module, feats, key: str) -> Iterator[None]:
-    """Name the setting where a stock head ends in torch's error as it gets other channels.
+def in_channels_explained(head: nn.Module, feats, key: str) -> Iterator[None]:
+    """Turn torch's error, where a head gets other channels than it has, into one with the key.
 
     Args:
         head: A head that is run inside.
@@ -198,3 +198,11 @@ def attach_prediction(
 def label_weights(samples: list[PoseDataSample]) -> Tensor:
     """Keypoint weights (B, K) of the deployed head's labels."""
     return torch.cat([sample.gt_instance_labels.keypoint_weights for sample in samples])
+
+
+def taught_weights(samples: list[PoseDataSample]) -> Tensor:
+    """:func:`label_weights` for a distillation loss: 0 where they are NaN or infinite.
+
+    Broken annotations have such weights, and a stock loss that ignores weights never sees them.
+    """
+    return label_weights(samples).nan_to_num(0.0, 0.0, 0.0)

@@ -1,7 +1,8 @@
-"""Weights of the plain model have a way into a model in training.
+"""Load a checkpoint of the plain model into a model in training.
 
 MMEngine loads ``load_from`` and ``init_cfg=dict(type='Pretrained')`` by name, and a part that
-exists in training only has other names. What its ``deployed()`` states is read backwards here.
+exists in training only has other names. They are found by reading backwards what the part's
+``deployed()`` states.
 """
 
 from __future__ import annotations
@@ -14,17 +15,21 @@ from mmengine.logging import MessageHub, print_log
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_module_registration_hook
 
+from .checkpoints import read_checkpoint
 from .deployed import Deployed, deployments
-from .run import run_info
+from .run import run_config, run_info
+from .weights import state_of, wrong_state
 
 SHOWN = 3  # names of weights in a message
 PIECES = ('backbone', 'neck', 'head')
 OF_TRAINING = ('student.', 'head.branches.', 'head.deploy.')
 
-_told: Optional[tuple] = None  # the run, and what was said in it last
+_last_warning: Optional[tuple] = None  # the run, and what was said in it last
 
 
-def accept_plain(model: nn.Module, state: dict, prefix: str, local_metadata: dict, *_) -> None:
+def rename_plain_weights(
+    model: nn.Module, state: dict, prefix: str, local_metadata: dict, *_
+) -> None:
     """Give a checkpoint of the plain model the names of the model in training.
 
     A hook of the model's ``load_state_dict``. A checkpoint of the training itself is left as it
@@ -39,9 +44,10 @@ def accept_plain(model: nn.Module, state: dict, prefix: str, local_metadata: dic
         local_metadata: With the ``version`` of the names, if it is known.
 
     Raises:
-        ValueError: Nothing of the deployed model is in it; or none of its weights of the
-            backbone, the neck or the head is one of the deployed model's.
+        ValueError: It is no state dict; nothing of the deployed model is in it; or none of its
+            weights of the backbone, the neck or the head is one of the deployed model's.
     """
+    check_state(state)
     part = model if hasattr(model, 'deployed') else model.head
     mine = model.state_dict()
     ways = deployments(part)
@@ -91,6 +97,31 @@ def accept_plain(model: nn.Module, state: dict, prefix: str, local_metadata: dic
         )
     if hasattr(part, 'plain_weights_arrived'):
         part.plain_weights_arrived(set(arrived))
+
+
+def look_at_load_from() -> None:
+    """Say in one line what is wrong with the run's ``load_from``; MMEngine would stumble over it.
+
+    Only of a file, and of a run whose config is known.
+
+    Raises:
+        FileNotFoundError: No such file.
+        CheckpointError: It is no checkpoint, or has no weights by name.
+    """
+    file = run_config().get('load_from')
+    if isinstance(file, str) and file and '://' not in file:
+        state_of(read_checkpoint(file), f'load_from={file!r}')
+
+
+def check_state(state) -> None:
+    """Refuse what is handed to a model as its weights and is something else.
+
+    Raises:
+        ValueError: It is no dict of real weights by name.
+    """
+    found = wrong_state(state)
+    if found is not None:
+        raise ValueError(f'load_from: the checkpoint has no weights by name: {found}')
 
 
 def _is_of_training(keys, ways: list[Deployed], mine: dict) -> bool:
@@ -154,7 +185,7 @@ def _refuse_misfit(given: dict, names: dict[str, str], fits: set[str]) -> None:
         )
     for piece in PIECES:
         there, here = ({n for n in one if n.startswith(f'{piece}.')} for one in (found, wanted))
-        # a head for other keypoints has the same names; that is told, not refused
+        # a head for other keypoints has the same names; that is warned of, not refused
         other = piece == 'backbone' or there != here
         if there and here and other and not here & fits:
             raise ValueError(
@@ -170,19 +201,23 @@ def _some(names: list[str]) -> str:
 
 def say_once(line: str) -> None:
     """Say it once in a run, in which an EMA hook may load the same into its copy."""
-    global _told
+    global _last_warning
     if run_info('cfg') is not None:
         hub = MessageHub.get_current_instance()
-        if _told is not None and _told[0]() is hub and _told[1] == line:
+        if _last_warning is not None and _last_warning[0]() is hub and _last_warning[1] == line:
             return
-        _told = ref(hub), line
+        _last_warning = ref(hub), line
     print_log(line, 'current', logging.WARNING)
 
 
 def _watch(model: nn.Module, name: str, part: Optional[nn.Module]) -> None:
-    """MMPose's models do not show themselves to their heads, torch tells who gets one."""
+    """Let a model that gets a head for the training accept checkpoints of the plain model.
+
+    Torch calls this for every module that is assigned to another one; MMPose offers nothing that
+    is called when a model gets its head.
+    """
     if name == 'head' and hasattr(part, 'deployed'):
-        model._register_load_state_dict_pre_hook(accept_plain, with_module=True)
+        model._register_load_state_dict_pre_hook(rename_plain_weights, with_module=True)
 
 
 register_module_module_registration_hook(_watch)

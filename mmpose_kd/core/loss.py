@@ -5,8 +5,8 @@
 :class:`OCDHead` call it in one of two ways and add up what it returns, a scalar:
 
 - ``loss(student, teacher)`` for features;
-- ``loss(student, teacher, target_weight)`` for keypoints. It is told apart by its third argument,
-  which has no default or "weight" in its name: see :func:`takes_target_weight`.
+- ``loss(student, teacher, target_weight)`` for keypoints. It is recognised by its third
+  argument, which has no default or "weight" in its name: see :func:`takes_target_weight`.
 
 *Given*: ``student``, an output with gradient, and ``teacher``, a constant in float32, which the
 caller has detached (only ``OKDHPHead(detach_ensemble=False)`` has not). By the kind of output:
@@ -18,7 +18,7 @@ caller has detached (only ``OKDHPHead(detach_ensemble=False)`` has not). By the 
 
 Several captured outputs come as a tuple. ``target_weight`` (B, K) is 0 for a keypoint without a
 label or that the teacher does not know. *Returned*: a scalar, computed in float32 at least
-(:func:`wide`), finite for every weight, also if all are 0.
+(:func:`upcast`), finite for every weight, also if all are 0.
 
 *Optional*: ``bind(head, heatmap_codec=None, codec_key=None)``, called once before the first loss
 with the student's head and, where one teacher's heatmaps are read, their codec and its config key;
@@ -38,7 +38,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .checks import checked_bool, checked_weight
+from .checks import checked_bool, checked_name, checked_weight
 
 
 class DistillationLoss(nn.Module):
@@ -62,7 +62,8 @@ class DistillationLoss(nn.Module):
         key: Optional[str] = None,
     ):
         super().__init__()
-        self.key = key or type(self).__name__
+        name = type(self).__name__
+        self.key = checked_name(key, f'{name}.key', optional=True) or name
         self.use_target_weight = checked_bool(use_target_weight, f'{self.key}.use_target_weight')
         self.loss_weight = checked_weight(loss_weight, f'{self.key}.loss_weight')
 
@@ -72,12 +73,15 @@ class DistillationLoss(nn.Module):
 
 
 def takes_target_weight(loss: nn.Module) -> bool:
-    """Whether a loss is about keypoints: it is then called with their weights as well."""
+    """Whether a loss is about keypoints: it is then called with their weights (B, K) as well.
+
+    That is so if the third argument of its ``forward`` has no default, or "weight" in its name.
+    """
     third = [*inspect.signature(loss.forward).parameters.values()][2:3]
     return any(p.default is p.empty or 'weight' in p.name for p in third)
 
 
-def wide(x: Tensor) -> Tensor:
+def upcast(x: Tensor) -> Tensor:
     """A tensor in float32 at least: sums over many positions are lost in half precision."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
@@ -100,4 +104,5 @@ def softmax_kl(student: Tensor, teacher: Tensor) -> Tensor:
 
 def sum_of_losses(losses: dict) -> Tensor:
     """The sum of what MMEngine trains on: the losses of a model or head by name."""
-    return sum(value.sum() for key, value in losses.items() if 'loss' in key)
+    found = (value for key, value in losses.items() if 'loss' in key)
+    return sum(sum(x.sum() for x in v) if isinstance(v, (list, tuple)) else v.sum() for v in found)

@@ -20,7 +20,9 @@ _compared: Optional[tuple] = None  # the run that was looked at last: its hub, i
 
 
 def compare_paramwise(part: nn.Module, prefix: str = '') -> None:
-    """Once in a run: does ``paramwise_cfg`` act as it would act in the plain model?
+    """Refuse a ``paramwise_cfg`` that would treat a parameter otherwise than in the plain model.
+
+    It is looked at once in a run.
 
     MMEngine takes for each parameter the longest of ``custom_keys`` that is part of its name. A
     key that is part of no name of the plain model is meant for the model in training, and fine.
@@ -63,11 +65,13 @@ def matching_key(name: str, custom_keys: Iterable[str]) -> Optional[str]:
 
 
 def _compare_custom_keys(custom_keys: dict, pairs: list[tuple[str, str]]) -> None:
-    plain_names = [plain for plain, _ in pairs]
-    meant = {key for key in custom_keys if not any(key in name for name in plain_names)}
+    names_in_plain = [plain for plain, _ in pairs]
+    in_training_only = {
+        key for key in custom_keys if not any(key in name for name in names_in_plain)
+    }
     for plain, name in pairs:
         wanted, found = (matching_key(one, custom_keys) for one in (plain, name))
-        if found in meant or custom_keys.get(wanted) == custom_keys.get(found):
+        if found in in_training_only or custom_keys.get(wanted) == custom_keys.get(found):
             continue
         key = found if wanted is None else wanted
         does = 'nothing' if found is None else f'custom_keys[{found!r}]'

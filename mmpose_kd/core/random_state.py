@@ -21,8 +21,11 @@ def digest(*parts) -> str:
 def random_states_kept(seed: Optional[str] = None) -> Iterator[None]:
     """Leave random numbers afterwards as they were before, also after an error.
 
+    Those of ``random``, ``numpy.random`` and torch on the CPU; not those of GPUs.
+
     Args:
-        seed: Inside they start from this :func:`digest`. None: they just go on.
+        seed: Inside they start from this number in hexadecimal digits, as of :func:`digest`.
+            None: they just go on.
     """
     states = random_states()
     try:
@@ -38,10 +41,12 @@ def random_states_kept(seed: Optional[str] = None) -> Iterator[None]:
 
 
 def random_states() -> tuple:
+    """The states of ``random``, ``numpy.random`` and torch's CPU generator."""
     return random.getstate(), np.random.get_state(), torch.get_rng_state()
 
 
 def set_random_states(states: tuple) -> None:
+    """Set what :func:`random_states` gave."""
     random.setstate(states[0])
     np.random.set_state(states[1])
     torch.set_rng_state(states[2])

@@ -31,7 +31,20 @@ def datasets_of(dataset) -> Iterator:
             yield from datasets_of(inner)
 
 
-def tell_lost_hooks(runner: Runner) -> None:
+def check_hooks(runner: Runner, hook: Hook) -> None:
+    """What every hook of ours looks at before a run.
+
+    Raises:
+        ValueError: There is a second one of the kind, as where a config adds it to the hooks of a
+            config that has it.
+    """
+    name, count = type(hook).__name__, sum(type(other) is type(hook) for other in runner.hooks)
+    if count > 1:
+        raise ValueError(f'custom_hooks: {name} stands {count} times in them, give it once')
+    warn_of_lost_hooks(runner)
+
+
+def warn_of_lost_hooks(runner: Runner) -> None:
     """Warn, once in a run, of hooks that a config's bases have and the config has lost.
 
     In a child config a list replaces the parent's: ``custom_hooks=[...]`` drops what was
@@ -88,17 +101,8 @@ class AroundIterationHook(Hook):
         raise NotImplementedError
 
     def before_run(self, runner: Runner) -> None:
-        """See to it that the context is left, however the training ends.
-
-        Raises:
-            ValueError: There is a second one of the kind, as where a config adds it to the hooks
-                of a config that has it.
-        """
-        tell_lost_hooks(runner)
-        name = type(self).__name__
-        count = sum(type(hook) is type(self) for hook in runner.hooks)
-        if count > 1:
-            raise ValueError(f'custom_hooks: {name} stands {count} times in them, give it once')
+        """See to it that the context is left, however the training ends."""
+        check_hooks(runner, self)
         loop = runner._train_loop  # not built yet if the run is a test
         if not isinstance(loop, BaseLoop):
             return

@@ -12,7 +12,7 @@ from mmengine.logging import print_log
 from .checks import built, checked_choice, is_number, is_whole, refusal
 from .run import counts_iterations, run_info
 
-WARN_BELOW = 0.9  # a schedule that reaches less of its loss's weight is told
+WARN_BELOW = 0.9  # warn if a schedule reaches less than this share of the weight
 TYPES = ('constant', 'ramp_up', 'linear_decay')
 
 
@@ -25,9 +25,9 @@ class Schedule:
 
     Args:
         type: ``'constant'``: 1. ``'ramp_up'``: exp(-5 (1 - min(e, E) / E)^2), the ramp of
-            OKDHP, with E = ``epochs``. ``'linear_decay'``: 1 - e / E, at least 0, as DWPose's
-            distiller does with E = ``max_epochs``.
-        epochs: E above. None is the whole run.
+            OKDHP, with E = ``epochs`` and e the epochs since ``start``. ``'linear_decay'``:
+            1 - e / E, at least 0, as DWPose's distiller does with E = ``max_epochs``.
+        epochs: E, counted from ``start``. None: from ``start`` to the end of the run.
         start: The factor is 0 before this epoch; ramp and decay begin to count here.
         stop: The factor is 0 from this epoch on. None: never.
         key: Name of the config key, for messages only.
@@ -48,7 +48,7 @@ class Schedule:
         checked_choice(self.type, f'{self.key}.type', TYPES)
         for name in ('epochs', 'start', 'stop'):
             value = getattr(self, name)
-            if value is None:
+            if value is None and name != 'start':
                 continue
             lowest = 0 if name == 'start' else 1
             share = is_number(value) and 0 < value < 1

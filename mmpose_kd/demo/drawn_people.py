@@ -95,7 +95,7 @@ def _is_complete(out: Path, split: str, info: dict) -> bool:
     try:
         found = json.loads(file.read_bytes())['info']
         ours = found['description'] == info['description']
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         ours = False
     if not ours:  # perhaps the real COCO
         raise FileExistsError(

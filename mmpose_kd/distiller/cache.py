@@ -24,6 +24,11 @@ LOCK_SECONDS = 60.0
 
 HOOK = 'custom_hooks: TeacherCacheHook'
 
+COLUMNS = {
+    'fingerprint': ['name', 'value'],
+    'outputs': ['person', 'variant', 'output', 'picture', 'data'],
+}
+
 TABLES = (
     'CREATE TABLE fingerprint (name TEXT PRIMARY KEY, value TEXT NOT NULL)',
     """CREATE TABLE outputs (
@@ -140,6 +145,10 @@ class TeacherCache:
                 found[i] = {name: decode(blob) for name, blob in blobs.items()}
         self.num_read += len(keys) - len(missing)
         self.num_computed += len(missing)
+        for name in names:
+            shapes = {entry[name].shape for entry in found}
+            if len(shapes) > 1:
+                raise self._damaged(f'entries of {name!r} have the shapes {sorted(shapes)}')
         stacks = [np.stack([entry[name] for entry in found]) for name in names]
         return [torch.from_numpy(stack).to(device).float() for stack in stacks]
 
@@ -269,6 +278,7 @@ class TeacherCache:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             # the ordinary journal, not WAL, which needs memory shared on one machine
             self.db = sqlite3.connect(self.path, timeout=LOCK_SECONDS, isolation_level=None)
+            self.db.execute('PRAGMA trusted_schema = OFF')  # a file of others may have triggers
             # an entry takes 9 to 100 kB: faster in larger pages than the usual 4096 bytes
             self.db.execute('PRAGMA page_size = 8192')
             if not self._tables():
@@ -279,10 +289,11 @@ class TeacherCache:
                         self.db.executemany(
                             'INSERT INTO fingerprint VALUES (?, ?)', fingerprint.items()
                         )
-            if self._tables() != {'fingerprint', 'outputs'}:
+            if self._tables() != COLUMNS:
                 raise self._damaged('other tables')
             with self._transaction():  # nobody writes meanwhile
-                stored = dict(self.db.execute('SELECT name, value FROM fingerprint'))
+                rows = self.db.execute('SELECT name, value FROM fingerprint')
+                stored = {str(name): str(value) for name, value in rows}
                 pages, size = self._pragma('page_count'), self._pragma('page_size')
                 if os.path.getsize(self.path) < pages * size:
                     raise self._damaged('its end is missing')
@@ -306,9 +317,13 @@ class TeacherCache:
     def _pragma(self, text: str) -> int:
         return self.db.execute(f'PRAGMA {text}').fetchone()[0]
 
-    def _tables(self) -> set[str]:
-        rows = self.db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
-        return {name for (name,) in rows}
+    def _tables(self) -> dict[str, list[str]]:
+        """The names of the columns by that of the table."""
+        tables = self.db.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+        columns = 'SELECT name FROM pragma_table_info(?) ORDER BY cid'
+        return {
+            name: [column for (column,) in self.db.execute(columns, (name,))] for (name,) in tables
+        }
 
 
 def _differences(stored: dict[str, str], wanted: dict[str, str], shown: int = 5) -> list[str]:

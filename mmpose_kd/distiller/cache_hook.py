@@ -11,9 +11,9 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmpose.registry import HOOKS
 
-from ..core.checks import checked_name
+from ..core.checks import checked_path
 from ..core.random_state import random_states_kept
-from ..core.runner import tell_lost_hooks, unwrapped
+from ..core.runner import check_hooks, unwrapped
 from .cache import HOOK, TeacherCache, checked_settings
 
 PIPELINE = 'train_dataloader.dataset.pipeline'
@@ -49,12 +49,12 @@ class TeacherCacheHook(Hook):
         region_size: int = 16,
         max_gb: Optional[float] = None,
     ):
-        self.path = Path(checked_name(path, f'{HOOK}.path'))
+        self.path = Path(checked_path(path, f'{HOOK}.path'))
         self.settings = checked_settings(store, region_size, max_gb)
 
     def before_run(self, runner: Runner) -> None:
-        """Tell if the config has lost inherited hooks."""
-        tell_lost_hooks(runner)
+        """Look at the run's hooks: see :func:`check_hooks`."""
+        check_hooks(runner, self)
 
     def before_train(self, runner: Runner) -> None:
         """Open the caches, when the weights are loaded and the data is there.
@@ -194,7 +194,8 @@ def _check_pipeline(dataset, views: set, draws: int = 64, repetitions: int = 4) 
                 )
             holders = [sample if v is None else sample.get(f'view_{v}') for v in views]
             pictures = tuple(getattr(holder, 'picture', None) for holder in holders)
-            repetitions -= tuple(sample.augmentation) in seen
+            if tuple(sample.augmentation) in seen:
+                repetitions -= 1
             if seen.setdefault(tuple(sample.augmentation), pictures) != pictures:
                 raise ValueError(
                     f'{HOOK}: {PIPELINE} gives different pictures for one augmentation: a random '

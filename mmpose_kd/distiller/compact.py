@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import json
+import math
 import zlib
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ..core.checks import is_whole
+
 HALF = np.dtype('<f2')
+CORNER = np.dtype('<i2')
+
+MOST_AXES = 8
+LARGEST = 2**28  # bytes of a sample's whole output; MMPose's largest features have 2**24
 
 
 class DamagedError(ValueError):
@@ -28,11 +35,19 @@ def encode(output: Tensor, region: int = 0) -> list[bytes]:
             as 0.
 
     Raises:
-        ValueError: A value that is not finite, or beyond float16's 65504.
+        ValueError: A value that is not finite, or beyond float16's 65504; or one sample is larger
+            than :data:`LARGEST`.
     """
     half = output.detach().half()
     if not half.isfinite().all():
+        wrong = int((~output.isfinite()).sum())
+        if wrong:
+            raise ValueError(
+                f'{wrong} of {output.numel()} values are not finite (float16 ends at 65504)'
+            )
         raise ValueError(f'values up to {output.abs().max():g}, float16 ends at 65504')
+    if half[:1].numel() * HALF.itemsize > LARGEST:
+        raise ValueError(f'{tuple(output.shape[1:])} a sample is more than {LARGEST >> 20} MiB')
     shape, region = tuple(output.shape[1:]), region if output.ndim == 4 else 0
     if region:
         corners, half = _cut(half, output.detach(), region)
@@ -51,23 +66,61 @@ def decode(blob: bytes) -> np.ndarray:
     Raises:
         DamagedError: The bytes are not those that :func:`encode` made.
     """
+    if not isinstance(blob, bytes):
+        raise DamagedError(f'an entry is a {type(blob).__name__}')
     body = memoryview(blob)[4:]
     if len(body) == 0 or zlib.crc32(body) != int.from_bytes(blob[:4], 'little'):
         raise DamagedError('the checksum does not fit')
     head, _, numbers = bytes(body).partition(b'\n')
-    head = json.loads(head)
-    shape, dtype = head['shape'], np.dtype(head['dtype'])
-    if not head['region']:
-        return np.frombuffer(numbers, dtype).reshape(shape)
+    shape, region = _read_head(head, len(numbers))
+    if not region:
+        return _finite(np.frombuffer(numbers, HALF)).reshape(shape)
     k, height, width = shape
-    split = k * 2 * np.dtype('<i2').itemsize
-    corners = np.frombuffer(numbers[:split], '<i2').reshape(k, 2)
-    rows, columns = _window(corners, head['region'], height, width)
-    maps = np.zeros(shape, dtype)
-    maps[np.arange(k)[:, None, None], rows, columns] = np.frombuffer(
-        numbers[split:], dtype
-    ).reshape(k, rows.shape[-2], columns.shape[-1])
+    split = k * 2 * CORNER.itemsize
+    corners = np.frombuffer(numbers[:split], CORNER).reshape(k, 2)
+    most = (max(height - region, 0), max(width - region, 0))
+    if (corners < 0).any() or (corners > most).any():
+        raise DamagedError('a region lies outside its map')
+    rows, columns = _window(corners, region, height, width)
+    values = _finite(np.frombuffer(numbers[split:], HALF))
+    maps = np.zeros(shape, HALF)
+    maps[np.arange(k)[:, None, None], rows, columns] = values.reshape(
+        k, rows.shape[-2], columns.shape[-1]
+    )
     return maps
+
+
+def _read_head(head: bytes, length: int) -> tuple[list[int], int]:
+    """Shape and region of an entry, if its bytes are as many; nothing is allocated before.
+
+    Args:
+        head: As it is written.
+        length: Of what follows.
+    """
+    try:
+        found = json.loads(head)
+        shape, dtype, region = (found[name] for name in ('shape', 'dtype', 'region'))
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise DamagedError(f'an entry has no shape, type and region: {error}') from error
+    whole = isinstance(shape, list) and all(is_whole(n) and n >= 1 for n in shape)
+    whole = whole and len(shape) <= MOST_AXES and is_whole(region) and region >= 0
+    if not whole or dtype != HALF.str or (region and len(shape) != 3):
+        raise DamagedError(f'an entry of shape {shape!r}, type {dtype!r}, region {region!r}'[:200])
+    if region:
+        k, height, width = shape
+        kept = min(region, height) * min(region, width)
+        wanted = k * (2 * CORNER.itemsize + kept * HALF.itemsize)
+    else:
+        wanted = math.prod(shape) * HALF.itemsize
+    if wanted != length or math.prod(shape) * HALF.itemsize > LARGEST:
+        raise DamagedError(f'an entry of shape {shape} with {length} bytes'[:200])
+    return shape, region
+
+
+def _finite(half: np.ndarray) -> np.ndarray:
+    if ((half.view('<u2') & 0x7C00) == 0x7C00).any():  # their exponent: faster than isfinite
+        raise DamagedError('an entry has values that are not finite')
+    return half
 
 
 def _cut(half: Tensor, maps: Tensor, region: int) -> tuple[np.ndarray, Tensor]:
@@ -81,7 +134,7 @@ def _cut(half: Tensor, maps: Tensor, region: int) -> tuple[np.ndarray, Tensor]:
             for place, size in ((peaks // width, height), (peaks % width, width))
         ],
         axis=-1,
-    ).astype('<i2')
+    ).astype(CORNER)
     rows, columns = _window(corners, region, height, width)
     places = torch.from_numpy(rows * width + columns).flatten(2).to(half.device)
     windows = half.flatten(2).gather(2, places)

@@ -11,7 +11,8 @@ from mmpose.registry import MODELS
 from torch import Tensor, nn
 
 from ..core.checks import built_by, checked_numbers, refusal
-from ..core.head_output import label_weights
+from ..core.gradient_balance import GradientBalance
+from ..core.head_output import taught_weights
 from ..core.loss import takes_target_weight
 from .entry import DISTILL_ENTRIES, DistillBatch, Entry, checked_teachers, output_paths
 from .teacher import Teacher
@@ -42,6 +43,9 @@ class Distillation(Entry):
             ``'corners'`` lets the centres of the corner pixels coincide (``UDPHeatmap``),
             ``'origin'`` the centres of the first pixels, so that places scale with the size
             (``MSRAHeatmap``), ``'areas'`` the outer edges. None: the sizes must be the same.
+        balance: Settings of :class:`GradientBalance`, or True for its defaults: the loss is
+            multiplied by the running factor that makes its gradient at the student's outputs as
+            large as that of the student's own losses there, so that ``weight`` is their ratio.
         weight: Factor of the loss, at least 0.
         schedule: Arguments of :class:`mmpose_kd.core.schedule.Schedule`. None: constant.
         name: The loss is logged as ``loss_<name>``. None: ``distill<number>``.
@@ -62,12 +66,15 @@ class Distillation(Entry):
         teacher_weights: Union[None, str, Sequence[float]] = None,
         adapter: Optional[dict] = None,
         resize: Optional[str] = None,
+        balance: Union[bool, dict] = False,
         weight: float = 1.0,
         schedule: Optional[dict] = None,
         name: Optional[str] = None,
         key: str = 'distill[0]',
     ):
         super().__init__(model, student, adapter, resize, weight, schedule, name, key)
+        built = GradientBalance.build(balance, f'{key}.balance')
+        self.balance = built if weight else None
         self.teachers = tuple(teachers)
         self.from_teachers = checked_teachers(from_teachers, len(teachers), key)
         self.teacher_weights = _checked_weights(teacher_weights, self.from_teachers, key)
@@ -81,8 +88,12 @@ class Distillation(Entry):
         if self.same_shape:
             if len(self.student_paths) != len(next(iter(self.teacher_paths.values()))):
                 raise ValueError(
-                    f'{key}: student={student!r} and teacher={teacher!r} must name as many outputs'
+                    f'{key}: student={student!r} and teacher={teacher!r} must name as many '
+                    'outputs: give one of the teacher for each of the student'
                 )
+            for name, given in (('student', student), ('teacher', teacher)):
+                if not isinstance(given, str) and len(set(given)) < len(given):
+                    raise refusal(f'{key}.{name}', given, 'give each output once')
             if hasattr(self.loss_module, 'bind'):
                 self.loss_module.bind(getattr(model, 'head', None))
         else:
@@ -124,7 +135,7 @@ class Distillation(Entry):
             ValueError: The two sides' shapes do not fit.
         """
         student = self.adapted(batch.student)
-        target_weight = label_weights(batch.data_samples) if self.about_keypoints else None
+        target_weight = taught_weights(batch.data_samples) if self.about_keypoints else None
         outputs, weights = {}, {}
         for n in self.from_teachers:
             teacher, given = self.teachers[n], batch.teachers[n]
@@ -133,7 +144,7 @@ class Distillation(Entry):
             else:
                 outputs[n] = [self._heatmaps(student, given[0], teacher)]
             if self.about_keypoints:
-                weights[n] = teacher.knows(target_weight)
+                weights[n] = teacher.masked_weight(target_weight)
         shares = self._shares(outputs, weights)
         total = 0.0
         for n in self.from_teachers:

@@ -34,6 +34,7 @@ from ..core.checks import (
     checked_choice,
     checked_name,
     checked_weight,
+    is_list,
     is_whole,
     refusal,
 )
@@ -112,7 +113,7 @@ class Entry(nn.Module):
         return self.weight * self.schedule.now()
 
     def idle(self) -> Union[Tensor, float]:
-        """A loss of 0 that still reaches the adapter, for processes that train together."""
+        """0 with a way for the gradient to the adapter: processes that train together need one."""
         return sum((p.sum() * 0.0 for p in self.parameters() if p.requires_grad), 0.0)
 
     def check_keypoints(self, student: nn.Module, teacher: Teacher) -> None:
@@ -152,7 +153,7 @@ def output_paths(model: nn.Module, names: Union[str, Sequence[str]], key: str) -
     """
     if isinstance(names, str):
         return [OutputPath(model, names, key)]
-    if not isinstance(names, Sequence) or not names:
+    if not is_list(names) or not names:
         raise refusal(key, names, "give a submodule's path, or several")
     return [OutputPath(model, name, key) for name in names]
 
@@ -164,7 +165,7 @@ def checked_teachers(numbers: Sequence[int], count: int, key: str) -> tuple[int,
         ValueError: It names no teachers, others than there are, or one twice.
     """
     key = f'{key}.from_teachers'
-    good = isinstance(numbers, Sequence) and len(numbers) > 0
+    good = is_list(numbers) and len(numbers) > 0
     if not good or not all(is_whole(n) and 0 <= n < count for n in numbers):
         raise refusal(key, numbers, f'give numbers of the {count} teachers, from 0')
     if len(set(numbers)) < len(numbers):

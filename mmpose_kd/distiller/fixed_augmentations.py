@@ -13,7 +13,7 @@ from mmcv.transforms import BaseTransform
 from mmengine.structures import BaseDataElement
 from mmpose.registry import TRANSFORMS
 
-from ..core.checks import checked_dicts, checked_whole, refusal
+from ..core.checks import built_by, checked_dicts, checked_whole, refusal
 from ..core.random_state import digest, random_states, random_states_kept, set_random_states
 
 # a step with random numbers of its own is often idle (prob=0.1): one look is not enough
@@ -45,14 +45,17 @@ class FixedAugmentations(BaseTransform):
     def __init__(self, transforms: Sequence[dict], variants: int = 4, seed: int = 0):
         super().__init__()
         key = 'FixedAugmentations'
-        self.variants = checked_whole(variants, f'{key}.variants', least=1)
+        self.variants = checked_whole(variants, f'{key}.variants', least=1, most=10**6)
         self.seed = checked_whole(seed, f'{key}.seed')
         if not checked_dicts(transforms, f'{key}.transforms'):
             give = 'give the random steps of the pipeline, like [dict(type="RandomFlip"), ...]'
             raise refusal(f'{key}.transforms', transforms, give)
         self.settings = [copy.deepcopy(step) for step in transforms]
         self.settings_text = json.dumps(self.settings, sort_keys=True, default=repr)
-        self.steps = [TRANSFORMS.build(copy.deepcopy(step)) for step in transforms]
+        self.steps = [
+            built_by(TRANSFORMS, step, f'{key}.transforms[{i}]')
+            for i, step in enumerate(transforms)
+        ]
         self.still_to_check = CHECKED_CALLS
 
     def transform(self, results: dict) -> Optional[dict]:
@@ -65,15 +68,19 @@ class FixedAugmentations(BaseTransform):
             The sample, or None if a step gave it up.
 
         Raises:
-            ValueError: The sample does not say which picture it is, or a step gives something
-                else for the same random numbers.
+            ValueError: The sample does not say which picture it is, a step gives something else
+                for the same random numbers, or this transform stands twice in the pipeline.
         """
+        if 'augmentation' in results:
+            raise ValueError(
+                'FixedAugmentations stands twice in the pipeline: give all random steps to one'
+            )
         variant = int(np.random.randint(self.variants))
         person = person_key(results)
         seed = digest(self.seed, person, variant, self.settings_text)
         with random_states_kept(seed):
             check = self.still_to_check > 0
-            self.still_to_check -= check
+            self.still_to_check -= int(check)
             for step in self.steps:
                 run = self._run_twice if check else _run
                 results = run(step, results, seed)
@@ -137,7 +144,12 @@ def _same(a: Optional[dict], b: Optional[dict]) -> bool:
     if a is None or b is None:
         return a is b
     one, two = _arrays(a), _arrays(b)
-    return one.keys() == two.keys() and all(np.array_equal(one[k], two[k]) for k in one)
+    return one.keys() == two.keys() and all(_equal(one[k], two[k]) for k in one)
+
+
+def _equal(a: np.ndarray, b: np.ndarray) -> bool:
+    """Whether two arrays are the same; NaN, as broken annotations have it, is like itself."""
+    return np.array_equal(a, b, equal_nan=a.dtype.kind in 'fc' and b.dtype.kind in 'fc')
 
 
 def _arrays(results: dict) -> dict[str, np.ndarray]:

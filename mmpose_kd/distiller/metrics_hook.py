@@ -10,7 +10,7 @@ from mmengine.runner import Runner
 from mmpose.registry import HOOKS
 
 from ..core.random_state import random_states_kept
-from ..core.runner import tell_lost_hooks, unwrapped
+from ..core.runner import check_hooks, unwrapped
 
 
 @HOOKS.register_module()
@@ -21,12 +21,14 @@ class TeacherMetricsHook(Hook):
     the metrics are logged (``teacher coco/AP: 0.75``). A teacher with a ``view`` needs its
     ``TeacherView`` and ``PackPoseViews`` in the validation's pipeline too. A run that is resumed
     does not test them again. Random numbers are left as they were.
-
     """
 
+    def __init__(self):
+        """It has no settings; without this Python would not name one that is given."""
+
     def before_run(self, runner: Runner) -> None:
-        """Tell if the config has lost inherited hooks."""
-        tell_lost_hooks(runner)
+        """Look at the run's hooks: see :func:`check_hooks`."""
+        check_hooks(runner, self)
 
     def before_train(self, runner: Runner) -> None:
         """Test all teachers.
@@ -61,7 +63,7 @@ def _validate(runner: Runner, model, teacher) -> dict:
     loop = runner.val_loop
     for batch in loop.dataloader:
         data = model.data_preprocessor(copy.copy(batch), False)
-        images = teacher.images(data['inputs'], data['data_samples'], model.data_preprocessor)
+        images = teacher.own_images(data['inputs'], data['data_samples'], model.data_preprocessor)
         loop.evaluator.process(
             data_samples=teacher.predict(images, data['data_samples']), data_batch=batch
         )

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 from typing import Union
 
-from mmengine import hub
 from mmengine.config import Config
+
+from ..core.checks import refusal
+from ..core.config_file import GIVE, ConfigError, read_config
 
 
 def model_config(config: Union[str, dict], key: str) -> dict:
@@ -23,17 +25,19 @@ def model_config(config: Union[str, dict], key: str) -> dict:
     if isinstance(config, (str, os.PathLike)):
         name = os.fspath(config)
         try:
-            whole = hub.get_config(name) if '::' in name else Config.fromfile(name)
-        except (OSError, ValueError, KeyError, AssertionError, ImportError) as error:
-            raise ValueError(
-                f'{key}={name!r} cannot be read: {error}; give the path of a config file, or an '
-                "installed config's name like 'mmpose::body_2d_keypoint/...'"
-            ) from error
+            whole = read_config(name)
+        except ConfigError as error:
+            raise ValueError(f'{key}={name!r}: {error}; {GIVE}') from error
     else:
         whole = config
-    model = whole if isinstance(whole, dict) and 'type' in whole else (whole or {}).get('model')
+    if not isinstance(whole, (dict, Config)):
+        raise refusal(key, config, f'{GIVE}, or a dict with a model in it')
+    model = whole
+    if isinstance(whole, Config) or 'type' not in whole:
+        model = whole.get('model')
     if not isinstance(model, dict) or 'type' not in model:
-        raise ValueError(f'{key}={config!r}: there is no model with a type in it')
+        give = "give a model's dict or a whole config, or the path or name of one"
+        raise refusal(key, config, f'there is no model with a type in it, {give}')
     beside = None if whole is model else whole.get('data_preprocessor')
     model = Config(dict(model=model)).to_dict()['model']  # free of what was shared
     if beside is not None:  # as MMEngine's Runner hands it to the model

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
+from functools import partial
 from typing import Optional, Union
 
 import torch
@@ -12,9 +12,10 @@ from mmpose.registry import MODELS
 from torch import Tensor
 
 from ..core.capture import OutputPath, capture, captured_output
-from ..core.checks import built, checked_dicts, refusal
+from ..core.checks import built, built_by, checked_dict, checked_dicts, refusal
 from ..core.deployed import Deployed, training_part
-from ..core.loading import accept_plain
+from ..core.finite import LossGuard, not_finite
+from ..core.loading import check_state, look_at_load_from, rename_plain_weights
 from ..core.loss import sum_of_losses
 from ..core.paramwise import compare_paramwise
 from ..core.run import run_info
@@ -45,6 +46,8 @@ class PoseDistiller(BaseModel):
             registered in :data:`~mmpose_kd.distiller.DISTILL_ENTRIES`.
         data_preprocessor (dict, optional): For a student whose config has none, as MMEngine's
             Runner hands it over.
+        non_finite (str): What is done with a distillation loss that is NaN or infinite:
+            ``'stop'`` the training, or ``'skip'`` it in this step; see :class:`LossGuard`.
         init_cfg (dict, optional): Must stay None; initialisation is the student's.
         train_cfg: Must be left out, the student has its own. ``mmpose.apis.init_model`` sets it
             to None, which is answered by "export it first".
@@ -59,6 +62,7 @@ class PoseDistiller(BaseModel):
         teachers: Sequence[dict],
         distill: Sequence[dict],
         data_preprocessor: Optional[dict] = None,
+        non_finite: str = 'stop',
         init_cfg: Optional[dict] = None,
         train_cfg: Union[dict, None, str] = 'not given',
     ):
@@ -75,11 +79,17 @@ class PoseDistiller(BaseModel):
             raise ValueError(f'model.init_cfg={init_cfg!r}: give it in model.student')
         checked_dicts(teachers, 'model.teachers')
         checked_dicts(distill, 'model.distill')
+        self.guard = LossGuard(non_finite, 'model')
         self.student_config = model_config(student, 'model.student')
-        if data_preprocessor is not None:
+        if checked_dict(data_preprocessor, 'model.data_preprocessor', optional=True) is not None:
+            # also where it is not used: the Runner hands its own over
+            built_by(MODELS, data_preprocessor, 'model.data_preprocessor')
             self.student_config.setdefault('data_preprocessor', data_preprocessor)
-        self.student = MODELS.build(copy.deepcopy(self.student_config))
+        self.student = built_by(MODELS, self.student_config, 'model.student')
         training_part(self.student)  # whether its parts fit
+        for name, entries in (('teachers', teachers), ('distill', distill)):
+            if not entries:
+                raise refusal(f'model.{name}', entries, 'give one at least')
         self.data_preprocessor = self.student.data_preprocessor
         # the student gets the random numbers that it would get alone
         with torch.random.fork_rng(devices=[]):
@@ -87,8 +97,7 @@ class PoseDistiller(BaseModel):
                 built(Teacher, entry, f'model.teachers[{i}]') for i, entry in enumerate(teachers)
             )
             self.distill = torch.nn.ModuleList(
-                self._entry({'name': f'distill{i}', **entry}, f'model.distill[{i}]')
-                for i, entry in enumerate(distill)
+                self._entry(entry, i) for i, entry in enumerate(distill)
             )
         used = {n for entry in self.distill for n in entry.from_teachers}
         for n in set(range(len(self.teachers))) - used:
@@ -98,17 +107,23 @@ class PoseDistiller(BaseModel):
             )
         names = [entry.name for entry in self.distill]
         if len(set(names)) < len(names):
-            raise ValueError(f'model.distill: the names {names} are not all different')
-        self._register_load_state_dict_pre_hook(self._accept_student)
+            raise ValueError(
+                f'model.distill: the names {names} are not all different: give each its own name'
+            )
+        self._register_load_state_dict_pre_hook(self._rename_student_weights)
         self._dataset_meta = None  # that the teachers' keypoints were compared with
 
-    def _entry(self, settings: dict, key: str) -> Entry:
+    def _entry(self, entry: dict, number: int) -> Entry:
+        key, settings = f'model.distill[{number}]', dict(entry)
         name = settings.pop('type', 'Distillation')
         kind = DISTILL_ENTRIES.get(name) if isinstance(name, str) else name
         if not isinstance(kind, type) or not issubclass(kind, Entry):
             choices = ', '.join(sorted(DISTILL_ENTRIES.module_dict))
             raise refusal(f'{key}.type', name, f'choose one of {choices}')
-        return built(kind, settings, key, self.student, self.teachers)
+        made = built(kind, settings, key, self.student, self.teachers)
+        if made.name is None:
+            made.name = f'distill{number}'
+        return made
 
     @property
     def test_cfg(self) -> dict:
@@ -128,16 +143,21 @@ class PoseDistiller(BaseModel):
         """Initialise the student as it would be alone, and read the teachers' checkpoints.
 
         Raises:
-            ValueError: A checkpoint cannot be read, or does not fit its teacher.
+            ValueError: A checkpoint cannot be read, does not fit its teacher, or has weights that
+                are not finite.
         """
+        look_at_load_from()
         super().init_weights()
         for teacher in self.teachers:
             teacher.load()
 
-    def _accept_student(self, state_dict: dict, prefix: str, local_metadata: dict, *_) -> None:
+    def _rename_student_weights(
+        self, state_dict: dict, prefix: str, local_metadata: dict, *_
+    ) -> None:
         """Let a checkpoint of the plain student (``load_from``) load into the student."""
+        check_state(state_dict)
         if training_part(self.student) is None:
-            accept_plain(self, state_dict, prefix, local_metadata)
+            rename_plain_weights(self, state_dict, prefix, local_metadata)
             return
         own = [key for key in state_dict if key.startswith(prefix)]
         names = [key[len(prefix) :].removeprefix('module.') for key in own]
@@ -165,7 +185,10 @@ class PoseDistiller(BaseModel):
             data_samples: Their B samples.
 
         Returns:
-            Scalars by name.
+            Scalars by name; also ``<name>_factor`` for the log, of an entry with a balance.
+
+        Raises:
+            NonFiniteError: See :class:`LossGuard`.
         """
         self._compare_keypoints()
         compare_paramwise(self)
@@ -177,6 +200,7 @@ class PoseDistiller(BaseModel):
         with capture(self.student, list(paths.values())) as captured:
             losses = dict(self.student(inputs, data_samples, mode='loss'))
         task_loss = sum_of_losses(losses)
+        seen = {}  # for messages
         for entry, factor in zip(self.distill, factors):
             name = f'loss_{entry.name}'
             if name in losses:
@@ -194,10 +218,21 @@ class PoseDistiller(BaseModel):
                 n: [taught[n][path.name] for path in paths]
                 for n, paths in entry.teacher_paths.items()
             }
+            seen.update(
+                (f'the student {p.name!r}', x) for p, x in zip(entry.student_paths, student)
+            )
             loss = entry(DistillBatch(student, teachers, data_samples, task_loss))
             if entry.balance is not None:
-                loss = entry.balance(task_loss, loss, student) * loss
+                balance = entry.balance(task_loss, loss, student)
+                loss = balance * loss
+                # for the log; what has "loss" in its name would be trained on
+                losses[f'{entry.name.replace("loss", "")}_factor'] = factor * balance
             losses[name] = factor * loss
+        for n, outputs in taught.items():
+            seen.update((f'{self.teachers[n].key} {name!r}', x) for name, x in outputs.items())
+        idle = {f'loss_{entry.name}': entry.idle for entry in active}
+        found = partial(not_finite, seen)
+        self.guard(losses, list(idle), task_loss, lambda name: idle[name](), found)
         return losses
 
     def _compare_keypoints(self) -> None:
@@ -216,7 +251,7 @@ class PoseDistiller(BaseModel):
         for n, teacher in enumerate(self.teachers):
             paths = {path.name: path for e in active for path in e.teacher_paths.get(n, ())}
             if paths:
-                outputs = teacher.teach(
+                outputs = teacher.outputs_for_batch(
                     inputs, data_samples, list(paths.values()), self.data_preprocessor
                 )
                 taught[n] = dict(zip(paths, outputs))

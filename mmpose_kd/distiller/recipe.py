@@ -62,15 +62,29 @@ def add_views(cfg: dict, decoder) -> None:
     for key, part in (('train_dataloader', cfg), ('val_dataloader', validation)):
         found = set()
         for pipeline in training_pipelines(part):
-            names = [type_name(step) for step in pipeline]
-            found.update(names)
-            if 'PackPoseInputs' in names:
-                pipeline[names.index('PackPoseInputs')]['type'] = 'PackPoseViews'
-            if 'TopdownAffine' in names and 'TeacherView' not in names:
-                pipeline.insert(names.index('TopdownAffine'), copy.deepcopy(view))
+            for step in pipeline:
+                if type_name(step) == 'PackPoseInputs':
+                    step['type'] = 'PackPoseViews'
+                if type_name(step) == 'PackPoseViews':
+                    found.add('PackPoseInputs')
+            inner = [s['transforms'] for s in pipeline if type_name(s) == 'FixedAugmentations']
+            if any(step.get('name', VIEW) == VIEW for step in _views(pipeline, *inner)):
+                found.add('TopdownAffine')
+                continue
+            for steps in (pipeline, *inner):
+                names = [type_name(step) for step in steps]
+                if 'TopdownAffine' in names:
+                    steps.insert(names.index('TopdownAffine'), copy.deepcopy(view))
+                    found.add('TopdownAffine')
+                    break
         for name in ('TopdownAffine', 'PackPoseInputs'):
             if part['train_dataloader'] and name not in found:
                 raise ValueError(
                     f'{key}.dataset.pipeline: there is no {name} in it to give the teacher a view '
                     'of its own'
                 )
+
+
+def _views(*pipelines: list) -> list:
+    """The steps that make a view."""
+    return [step for steps in pipelines for step in steps if type_name(step) == 'TeacherView']

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import hashlib
 import logging
-import os
 from collections.abc import Sequence
 from typing import Optional, Union
 
@@ -19,22 +17,27 @@ from torch import Tensor, nn
 from ..core.capture import OutputPath, capture, captured_output
 from ..core.checkpoints import CheckpointError, read_checkpoint
 from ..core.checks import (
+    built_by,
     check_keypoint_count,
     checked_bool,
     checked_choice,
     checked_name,
+    checked_path,
+    is_list,
     is_whole,
     refusal,
 )
 from ..core.facts import (
     keypoint_differences,
     keypoint_names,
-    meta_of,
     preprocessor_differences,
     stated_config,
+    stated_dataset,
     stated_preprocessor,
 )
+from ..core.finite import check_outputs, check_weights
 from ..core.head_output import num_keypoints
+from ..core.weights import state_of
 from .cache import CacheKey, TeacherCache
 from .model_config import model_config
 
@@ -80,19 +83,20 @@ class Teacher:
         key: str = 'teachers[0]',
     ):
         self.key = key
-        self.checkpoint = _checked_file(checkpoint, f'{key}.checkpoint')
+        self.checkpoint = checked_path(checkpoint, f'{key}.checkpoint', optional=True)
         self.view = checked_name(view, f'{key}.view', optional=True)
         dtype = checked_choice(dtype, f'{key}.dtype', DTYPES, optional=True)
         self.dtype = None if dtype is None else DTYPES[dtype]
         channels_last = checked_bool(channels_last, f'{key}.channels_last')
         self.memory_format = torch.channels_last if channels_last else torch.preserve_format
         self.config = model_config(config, f'{key}.config')
-        self.model: nn.Module = MODELS.build(copy.deepcopy(self.config))
+        self.model: nn.Module = built_by(MODELS, self.config, f'{key}.config')
         self.model.requires_grad_(False)
         self.model.eval()
         self._cast(self.dtype)
         self.dataset_meta: dict = {}
         self.ready = False
+        self._seen: set[str] = set()  # outputs that were looked at
         self._compared: Optional[tuple[nn.Module, bool]] = None
         self.cache: Optional[TeacherCache] = None  # for the time of a run, by TeacherCacheHook
         self.keypoints = self._checked_keypoints(keypoints)
@@ -120,12 +124,14 @@ class Teacher:
             return None
         key, count = f'{self.key}.keypoints', self.num_keypoints
         give = f'give numbers of its {count} keypoints from 0, or -1 for one it does not have'
-        if not isinstance(keypoints, Sequence) or isinstance(keypoints, str) or not keypoints:
+        if not is_list(keypoints) or not keypoints:
             raise refusal(key, keypoints, give)
         for k in keypoints:
             if not is_whole(k) or k < -1 or (count is not None and k >= count):
                 raise ValueError(f'{key} has {k!r}: {give}')
         known = [k for k in keypoints if k >= 0]
+        if not known:
+            raise ValueError(f'{key} has -1 alone, so that it would teach nothing: {give}')
         twice = sorted({k for k in known if known.count(k) > 1})
         if twice:
             raise ValueError(
@@ -151,13 +157,13 @@ class Teacher:
         else:
             try:
                 saved = read_checkpoint(self.checkpoint)
-                self.take(saved.get('state_dict', saved))
+                self.load_weights(state_of(saved, self.checkpoint))
             except (CheckpointError, OSError, RuntimeError) as error:
                 raise ValueError(
                     f'{self.key}.checkpoint={self.checkpoint!r} cannot be loaded into '
-                    f'{self.key}.config: {error}'
+                    f'{self.key}.config, give the file or address of its weights: {error}'
                 ) from error
-            self.dataset_meta = meta_of(saved).get('dataset_meta') or {}
+            self.dataset_meta = stated_dataset(saved)
             self._compare_preprocessor(stated_preprocessor(stated_config(saved)))
         self.ready = True
 
@@ -209,13 +215,23 @@ class Teacher:
                 f'{", ".join(other)}; {self.HOW_TO_MAP.format(key=self.key)}, or -1'
             )
 
-    def take(self, state: dict) -> None:
+    def load_weights(
+        self, state: dict, give: str = 'give weights of a training that stayed finite'
+    ) -> None:
         """Take weights that are there already, in place of :meth:`load`.
+
+        Args:
+            state: The weights.
+            give: What to do if they are not finite, for the message.
 
         Raises:
             RuntimeError: They do not fit the model strictly.
+            NonFiniteError: One is NaN or infinite.
         """
         self.model.load_state_dict(state, strict=True)
+        given = '' if self.checkpoint is None else f'.checkpoint={self.checkpoint!r}'
+        half = '' if self.dtype is None else f' (run as {str(self.dtype).partition(".")[2]})'
+        check_weights(self.model, f'{self.key}{given}{half}', give)
         self.ready = True
 
     def digest(self) -> str:
@@ -228,13 +244,15 @@ class Teacher:
             sha.update(value.reshape(-1).view(dtype=torch.uint8).numpy())
         return sha.hexdigest()
 
-    def teach(
+    def outputs_for_batch(
         self, inputs: Tensor, data_samples: list, paths: list[OutputPath], preprocessor: nn.Module
     ) -> list[Tensor]:
-        """:meth:`outputs` for :meth:`images` of a batch, from the cache where it has them."""
+        """:meth:`outputs` for :meth:`own_images` of a batch, from the cache where it has them."""
 
         def run(inputs: Tensor, data_samples: list) -> list[Tensor]:
-            return self.outputs(self.images(inputs, data_samples, preprocessor), paths)
+            found = self.outputs(self.own_images(inputs, data_samples, preprocessor), paths)
+            self.look_at([path.name for path in paths], found)
+            return found
 
         if self.cache is None:
             return run(inputs, data_samples)
@@ -244,6 +262,23 @@ class Teacher:
             lambda numbers: run(inputs[numbers], [data_samples[i] for i in numbers]),
             inputs.device,
         )
+
+    def look_at(self, names: Sequence[str], outputs: Sequence[Tensor]) -> None:
+        """Refuse outputs that are not finite, the first time that each is taken.
+
+        Later ones show in the loss: to look at each would let every step wait for the device.
+
+        Raises:
+            NonFiniteError: One is NaN or infinite somewhere.
+        """
+        first = {name: x for name, x in zip(names, outputs) if name not in self._seen}
+        if first:
+            named = {f'its output {name!r}': x for name, x in first.items()}
+            give = 'look at its checkpoint and data_preprocessor (a std of 0?), and the pictures'
+            if self.dtype is not None:
+                give += f", or give {self.key}.dtype='float32'"
+            check_outputs(named, self.key, give)
+            self._seen.update(first)
 
     def _key(self, sample) -> Optional[CacheKey]:
         if 'augmentation' not in sample:
@@ -257,19 +292,19 @@ class Teacher:
         """Outputs at some places for a batch of images, as constants in float32.
 
         Args:
-            images: (B, 3, h, w), from :meth:`images`.
+            images: (B, 3, h, w), from :meth:`own_images`.
             paths: Places in ``model``.
 
         Raises:
             RuntimeError: The weights were never loaded.
         """
         with capture(self.model, paths) as captured:
-            self.returned(images)
+            self.forward_head(images)
         return [captured_output(captured, path).detach().float() for path in paths]
 
     @torch.no_grad()
-    def returned(self, images: Tensor):
-        """What the forward pass of its head returns for a batch from :meth:`images`."""
+    def forward_head(self, images: Tensor):
+        """What the forward pass of its head returns for a batch from :meth:`own_images`."""
         with self._own_precision(images):
             return self.model(images, None, mode='tensor')
 
@@ -300,7 +335,7 @@ class Teacher:
             return contextlib.nullcontext()
         return torch.autocast(inputs.device.type, enabled=False)
 
-    def images(self, inputs: Tensor, data_samples: list, preprocessor: nn.Module) -> Tensor:
+    def own_images(self, inputs: Tensor, data_samples: list, preprocessor: nn.Module) -> Tensor:
         """The batch as this teacher wants to see it.
 
         Args:
@@ -369,7 +404,7 @@ class Teacher:
         """Its predictions in pictures' coordinates, for the student's keypoints.
 
         Args:
-            images: From :meth:`images`.
+            images: From :meth:`own_images`.
             data_samples: Their samples; they are not changed.
 
         Returns:
@@ -419,7 +454,7 @@ class Teacher:
             return output
         return output.index_select(1, self.keypoints.clamp(min=0).to(output.device))
 
-    def knows(self, target_weight: Tensor) -> Tensor:
+    def masked_weight(self, target_weight: Tensor) -> Tensor:
         """Keypoint weights (B, K), with 0 where the teacher does not have the keypoint."""
         if self.keypoints is None:
             return target_weight
@@ -462,9 +497,3 @@ def normalise(raw: Tensor, preprocessor: nn.Module) -> Tensor:
         return raw
     mean, std = (s.to(raw) for s in statistics)
     return (raw - mean) / std
-
-
-def _checked_file(path, key: str) -> Optional[str]:
-    if isinstance(path, os.PathLike):
-        return os.fspath(path)
-    return checked_name(path, key, optional=True)

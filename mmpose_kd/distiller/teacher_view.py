@@ -12,7 +12,7 @@ from mmpose.datasets.transforms import PackPoseInputs, TopdownAffine
 from mmpose.datasets.transforms.formatting import image_to_tensor
 from mmpose.registry import TRANSFORMS
 
-from ..core.checks import checked_bool, checked_name, checked_size
+from ..core.checks import checked_bool, checked_name, checked_names, checked_size
 
 
 @TRANSFORMS.register_module()
@@ -44,8 +44,13 @@ class TeacherView(BaseTransform):
         """Add a view to ``results['views']``.
 
         Raises:
-            ValueError: The picture is cropped already.
+            ValueError: The picture is cropped already, or there is a view of this name.
         """
+        if self.name in results.get('views', {}):
+            raise ValueError(
+                f'TeacherView(name={self.name!r}) stands twice in the pipeline: give each its own '
+                'name, or leave one out'
+            )
         if 'input_size' in results:
             raise ValueError(
                 f'TeacherView(name={self.name!r}) needs the whole picture: put it before '
@@ -65,7 +70,19 @@ class TeacherView(BaseTransform):
 
 @TRANSFORMS.register_module()
 class PackPoseViews(PackPoseInputs):
-    """MMPose's ``PackPoseInputs``, which packs what this package's steps leave as well."""
+    """MMPose's ``PackPoseInputs``, which packs what this package's steps leave as well.
+
+    Args:
+        args, kwargs: ``meta_keys`` (Sequence[str]) and ``pack_transformed`` (bool), as there.
+
+    Raises:
+        ValueError: A setting that cannot be used.
+    """
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        checked_names(self.meta_keys, 'PackPoseViews.meta_keys')
+        checked_bool(self.pack_transformed, 'PackPoseViews.pack_transformed')
 
     def transform(self, results: dict) -> dict:
         """As the stock transform, and two things more.

@@ -10,6 +10,7 @@ from typing import Optional
 
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner, find_latest_checkpoint
+from torch import Tensor
 
 
 class GuideFiles:
@@ -82,6 +83,41 @@ class GuideFiles:
         return find
 
 
+def checked_state(state, key: str) -> dict:
+    """What a checkpoint holds of this method, if it is whole; {} if it holds nothing.
+
+    Raises:
+        ValueError: It holds something else.
+    """
+    if state is None or state == {}:
+        return {}
+    kinds = dict(
+        guides=list, guides_from=str, references=dict, folder=str, draws=Tensor, redraw_seed=int
+    )
+    wrong = [n for n, kind in kinds.items() if not isinstance(_get(state, n), kind)]
+    if not wrong:
+        texts = dict(name=str, file=(str, type(None)), sha256=str)
+        guides = [
+            isinstance(_get(g, n), kind) for g in state['guides'] for n, kind in texts.items()
+        ]
+        lists = [isinstance(files, list) for files in state['references'].values()]
+        steps = [isinstance(step, str) for step in state['references']]
+        wrong = [
+            *([] if all(guides) else ['guides']),
+            *([] if all(lists + steps) else ['references']),
+        ]
+    if wrong:
+        raise ValueError(
+            f'{key}: the checkpoint that is resumed has a state without {", ".join(wrong)}: give '
+            'another checkpoint, or begin a new run (resume=False)'
+        )
+    return state
+
+
+def _get(holder, name: str):
+    return holder.get(name) if isinstance(holder, dict) else None
+
+
 def _checkpoint_hook(runner: Runner) -> Optional[CheckpointHook]:
     return next((hook for hook in runner.hooks if isinstance(hook, CheckpointHook)), None)
 
@@ -92,7 +128,7 @@ def _on_server(hook: Optional[CheckpointHook]) -> bool:
 
 def _check_name(file: str) -> None:
     """A checkpoint may come from anywhere: it must not name other files than guides."""
-    if not re.fullmatch(r'dskd_\w+\.pth', file):
+    if not isinstance(file, str) or not re.fullmatch(r'dskd_\w+\.pth', file):
         raise ValueError(
             f'the checkpoint that is resumed names {file!r}, which is no name of a guide'
         )

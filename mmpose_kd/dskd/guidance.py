@@ -137,7 +137,7 @@ class Guidance:
         self.key = key
         self.form = checked_choice(form, f'{key}.form', GUIDE_FORMS)
         self.threshold = checked_number(threshold, f'{key}.threshold', above=0, most=1)
-        self.floor = checked_number(floor, f'{key}.floor', above=0)
+        self.floor = checked_number(floor, f'{key}.floor', above=0, most=1)
         self.cls_loss = built(HeatmapClassificationLoss, {} if cls is None else cls, f'{key}.cls')
         self.cls_target = checked_choice(cls_target, f'{key}.cls_target', CLASSES_OF)
         self.below_floor = checked_choice(below_floor, f'{key}.below_floor', BELOW_FLOOR)

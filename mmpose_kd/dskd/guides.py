@@ -13,8 +13,9 @@ from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from ..core.checkpoints import CheckpointError, read_checkpoint, write_checkpoint
-from ..core.checks import built, checked_dicts, refusal
+from ..core.checks import built, checked_dicts, is_list, refusal
 from ..core.head_output import read_output
+from ..core.weights import state_of
 from ..distiller.teacher import Teacher
 from .plan import MODES
 from .student import known_kind
@@ -133,7 +134,7 @@ class GuideBank:
     def _copy(self, state: dict[str, Tensor], key: str) -> Teacher:
         """A copy of the student with other weights."""
         copy = Teacher(self.config, None, key=key)
-        copy.take(state)
+        copy.load_weights(state, 'lower the learning rate, or go on from an earlier checkpoint')
         return copy
 
     def _forget_oldest(self) -> None:
@@ -159,8 +160,9 @@ class GuideBank:
         for guide in guides:
             teacher = guide.teacher
             # copies of the student see what it sees
-            images = inputs if guide.file else teacher.images(inputs, samples, preprocessor)
-            output = read_output(self.kind, teacher.returned(images))
+            images = inputs if guide.file else teacher.own_images(inputs, samples, preprocessor)
+            output = read_output(self.kind, teacher.forward_head(images))
+            teacher.look_at([f'head[{i}]' for i in range(len(output))], output)
             found.append([teacher.pick_keypoints(x.detach().float()) for x in output])
         return found
 
@@ -217,8 +219,8 @@ class GuideBank:
     def _read_copy(self, name: str, path: Path) -> Guide:
         key = f'{self.key}: {path}'
         try:
-            copy = self._copy(read_checkpoint(path)['state_dict'], key)
-        except (CheckpointError, OSError, RuntimeError, KeyError) as error:
+            copy = self._copy(state_of(read_checkpoint(path), path), key)
+        except (CheckpointError, OSError, RuntimeError) as error:
             raise ValueError(
                 f'{key} is needed to resume and cannot be used: {error}; put the files '
                 'dskd_*.pth of the run beside its checkpoint'
@@ -254,13 +256,15 @@ def given_models(guides, teachers: Sequence[dict], key: str) -> list[tuple]:
     """
     if guides in MODES:
         guides = []
-    elif isinstance(guides, str) or not isinstance(guides, Sequence) or not guides:
+    elif not is_list(guides) or not guides:
         names = ', '.join(repr(mode) for mode in MODES)
         raise refusal(f'{key}.guides', guides, f'give one of {names}, or a list of models')
     for i, entry in enumerate(guides):
         if not isinstance(entry, (str, dict)) or not entry:
             give = 'give a checkpoint, or dict(config=..., checkpoint=...)'
             raise refusal(f'{key}.guides[{i}]', entry, give)
+        if entry in guides[:i]:
+            raise refusal(f'{key}.guides[{i}]', entry, 'it stands there twice, give it once')
     checked_dicts(teachers, f'{key}.teachers')
     return [(entry, f'{key}.teachers[{i}]') for i, entry in enumerate(teachers)] + [
         (entry, f'{key}.guides[{i}]') for i, entry in enumerate(guides)

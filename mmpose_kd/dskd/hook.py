@@ -15,11 +15,14 @@ from torch import Tensor
 
 from ..core.capture import replaced, returned_by
 from ..core.checks import checked_bool, checked_number, checked_weight, checked_whole, refusal
-from ..core.head_output import ground_truth, label_weights
+from ..core.finite import LossGuard
+from ..core.head_output import ground_truth, taught_weights
+from ..core.loading import check_state
+from ..core.loss import sum_of_losses
 from ..core.random_state import random_states_kept
 from ..core.runner import AroundIterationHook
 from ..core.schedule import Schedule
-from .files import GuideFiles
+from .files import GuideFiles, checked_state
 from .guidance import Guidance
 from .guides import Guide, GuideBank, given_models
 from .losses import dense_guidance
@@ -81,7 +84,7 @@ class DSKDHook(AroundIterationHook):
         keep_prob (float): Probability of :math:`b_i = 1`, in (0, 1]. 1: none is dropped.
         form (str): ``'soft'``: D(H); ``'hard'``: its bits B(H); ``'raw'``: H itself.
         threshold (float): :math:`\tau` of the bits, relative to the peak, in (0, 1].
-        floor (float): Least peak of a map that counts, above 0.
+        floor (float): Least peak of a map that counts, in (0, 1].
         below_floor (str): ``'zero'``: a guide's map with a lower peak teaches that nothing is
             there; ``'skip'``, our addition: it teaches nothing.
         cls (dict, optional): Arguments of :class:`HeatmapClassificationLoss`.
@@ -90,6 +93,8 @@ class DSKDHook(AroundIterationHook):
         seed (int, optional): Of the draws. None: the run's.
         log_interval (int): Every how many iterations each guide's ``agreement``, ``kept`` (see
             :meth:`Guidance.statistics`) and ``kd`` are logged: ``dskd/<name>_guide<i>``.
+        non_finite (str): ``'stop'`` or ``'skip'``: what is done with a loss of these two that is
+            NaN or infinite, see :class:`LossGuard`.
 
     Raises:
         ValueError: A setting that cannot be used; before the training a head it does not know, a
@@ -122,8 +127,10 @@ class DSKDHook(AroundIterationHook):
         cls_target: str = 'ground_truth',
         seed: Optional[int] = None,
         log_interval: int = 50,
+        non_finite: str = 'stop',
     ):
         super().__init__()
+        self.guard = LossGuard(non_finite, KEY)
         self.given = given_models(guides, teachers, KEY)
         self.plan = GuidePlan(guides, num_guides, interval, lengths, KEY)
         self.redraw = checked_bool(redraw, f'{KEY}.redraw')
@@ -151,9 +158,14 @@ class DSKDHook(AroundIterationHook):
     # ------------------------------------------------------------------ begin and end
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Take the state of the run that goes on; its guides are read when the model is known."""
+        """Take the state of the run that goes on; its guides are read when the model is known.
+
+        Raises:
+            ValueError: The checkpoint has no weights by name.
+        """
+        check_state(checkpoint.get('state_dict', checkpoint))
         if runner._resume:
-            self._saved = checkpoint.get('dskd') or {}
+            self._saved = checked_state(checkpoint.get('dskd'), KEY)
 
     def before_train(self, runner: Runner) -> None:
         """Look at the model, gather the guides."""
@@ -236,8 +248,9 @@ class DSKDHook(AroundIterationHook):
         taught = self.bank.outputs(guides, inputs, data_samples, preprocessor)  # constants
         with returned_by(self.student.head) as returned:
             losses = dict(plain_loss(inputs, data_samples))
+        own_losses = sum_of_losses(losses)
         student = self.student.output(returned)
-        weight = label_weights(data_samples)  # (B, K), 0 for a keypoint without a label
+        weight = taught_weights(data_samples)  # (B, K), 0 for a keypoint without a label
         zero = torch.zeros((), device=student[0].device)
         losses['loss_dskd_kd'] = losses['loss_dskd_cls'] = zero
 
@@ -250,6 +263,7 @@ class DSKDHook(AroundIterationHook):
             truth = ground_truth(kind, data_samples)
             cls = guidance.classification_loss(student, taught, truth, weight)
             losses['loss_dskd_cls'] = gamma * cls
+        self.guard(losses, ['loss_dskd_kd', 'loss_dskd_cls'], own_losses, lambda _: 0.0)
         if self._log_now and guides:
             truth = ground_truth(kind, data_samples)
             statistics = guidance.statistics(kind, taught, truth, weight, each)

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from mmpose.registry import MODELS
 from torch import Tensor, nn
 
-from ..core.checks import checked_choice, checked_number, refusal
-from ..core.loss import DistillationLoss, softmax_kl, wide
+from ..core.checks import checked_choice, checked_factor, refusal
+from ..core.loss import DistillationLoss, softmax_kl, upcast
 
 CLASSIFICATION_FORMS = ('bce', 'focal', 'softmax', 'distribution')
 
@@ -37,7 +37,7 @@ def weighted_mse(student: Tensor, guide: Tensor, weight: Optional[Tensor] = None
         guide: Heatmaps (B, K, H, W). Not detached here.
         weight: Of each keypoint (B, K), 0 for an unlabelled one. None: all 1.
     """
-    return _mean(F.mse_loss(wide(student), wide(guide), reduction='none'), weight)
+    return _mean(F.mse_loss(upcast(student), upcast(guide), reduction='none'), weight)
 
 
 def coordinate_smooth_l1(
@@ -56,7 +56,7 @@ def coordinate_smooth_l1(
     Returns:
         A scalar: the mean over keypoints and axes, in float32 at least.
     """
-    return _mean(F.smooth_l1_loss(wide(student), wide(guide), reduction='none'), weight)
+    return _mean(F.smooth_l1_loss(upcast(student), upcast(guide), reduction='none'), weight)
 
 
 def _mean(loss: Tensor, weight: Optional[Tensor]) -> Tensor:
@@ -109,7 +109,7 @@ def heatmap_bce(
     Returns:
         A scalar, in float32 at least.
     """
-    logits, bits = kappa * (wide(student) - 0.5), wide(bits)
+    logits, bits = kappa * (upcast(student) - 0.5), upcast(bits)
     log_p, log_q = F.logsigmoid(logits), F.logsigmoid(-logits)  # q = 1 - p
     if focus > 0:
         # not sigmoid() ** focus: its gradient at 0 has no bound for focus < 1
@@ -136,8 +136,8 @@ def heatmap_cross_entropy(
     Returns:
         A scalar, in float32 at least.
     """
-    log = F.log_softmax(kappa * wide(student).flatten(2), dim=-1)
-    return _mean(-(wide(places).flatten(2) * log).sum(-1), weight)
+    log = F.log_softmax(kappa * upcast(student).flatten(2), dim=-1)
+    return _mean(-(upcast(places).flatten(2) * log).sum(-1), weight)
 
 
 @MODELS.register_module()
@@ -177,12 +177,12 @@ class HeatmapClassificationLoss(DistillationLoss):
     ):
         super().__init__(use_target_weight, loss_weight, key)
         self.form = checked_choice(form, f'{self.key}.form', CLASSIFICATION_FORMS)
-        self.kappa = checked_number(kappa, f'{self.key}.kappa', above=0)
+        self.kappa = checked_factor(kappa, f'{self.key}.kappa')
         for name, value, forms in (
             ('pos_weight', pos_weight, ('bce', 'focal')),
             ('focus', focus, ('focal',)),
         ):
-            checked_number(value, f'{self.key}.{name}', above=0, optional=True)
+            checked_factor(value, f'{self.key}.{name}', optional=True)
             if value is not None and form not in forms:
                 give = f'it has no meaning with form={form!r}, leave it out'
                 raise refusal(f'{self.key}.{name}', value, give)
@@ -229,7 +229,7 @@ def own_loss(kind: str, head: Optional[nn.Module] = None, returned=None) -> OwnL
             student, guide, _masked(weight, module), getattr(module, 'beta', 1.0)
         )
     if type(module).__name__ == 'RLELoss' and isinstance(returned, Tensor):
-        sigma = wide(returned[..., 2:4]).detach().sigmoid()
+        sigma = upcast(returned[..., 2:4]).detach().sigmoid()
         return lambda student, guide, weight: residual_smooth_l1(
             student[0], guide[0], sigma, weight, module.size_average
         )
@@ -263,7 +263,8 @@ def bins_kl(
         A scalar, in float32 at least.
     """
     total = sum(
-        softmax_kl(wide(s) * beta, wide(t) * beta) / s.shape[-1] for s, t in zip(student, guide)
+        softmax_kl(upcast(s) * beta, upcast(t) * beta) / s.shape[-1]
+        for s, t in zip(student, guide)
     )  # (B, K)
     return (total if weight is None else total * weight).mean(1).sum()
 
@@ -292,7 +293,7 @@ def residual_smooth_l1(
     Returns:
         A scalar, in float32 at least.
     """
-    residual = (wide(student) - wide(guide)) / (sigma + 1e-9)
+    residual = (upcast(student) - upcast(guide)) / (sigma + 1e-9)
     loss = F.smooth_l1_loss(residual, torch.zeros_like(residual), reduction='none').sum(-1)
     loss = (loss if weight is None else loss * weight).sum()
     return loss / len(student) if size_average else loss
@@ -300,9 +301,9 @@ def residual_smooth_l1(
 
 def _as_labels(module: nn.Module, student: Tensor, guide: Tensor, weight: Tensor) -> Tensor:
     """A loss of coordinates (B, K, 2) that also knows no keypoint of weight 0."""
-    student, weight = wide(student), weight[..., None]
+    student, weight = upcast(student), weight[..., None]
     # some of these losses can be told to ignore the weights: there the student is its own label
-    return module(student, wide(guide).where(weight > 0, student.detach()), weight)
+    return module(student, upcast(guide).where(weight > 0, student.detach()), weight)
 
 
 def _masked(weight: Tensor, module: Optional[nn.Module]) -> Tensor:

@@ -15,6 +15,8 @@ from ..core.schedule import WARN_BELOW, Schedule
 
 MODES = ('generations', 'snapshots')
 
+MOST_GUIDES = 100  # each is a model in memory
+
 LATE = 0.9  # of a run; a first guide after that is told
 
 
@@ -56,7 +58,7 @@ class GuidePlan:
                 give = f'it has no meaning with guides={guides!r}, leave it out'
                 raise refusal(f'{key}.{name}', value, give)
         self.num_guides = 2 if num_guides is None else num_guides
-        checked_whole(self.num_guides, f'{key}.num_guides', least=1)
+        checked_whole(self.num_guides, f'{key}.num_guides', least=1, most=MOST_GUIDES)
         self.interval = 0.1 if interval is None else interval
         share = is_number(self.interval) and 0 < self.interval < 1
         if not share and not (is_whole(self.interval) and self.interval >= 1):
@@ -203,7 +205,12 @@ class GuideDraws:
 
     def resume(self, state: dict) -> None:
         """Go on from the state of a checkpoint."""
-        self._generator.set_state(state['draws'].cpu())
+        try:
+            self._generator.set_state(state['draws'].cpu())
+        except (RuntimeError, TypeError) as error:
+            raise ValueError(
+                f'the checkpoint that is resumed has no state of random draws: {error}'
+            ) from error
         self._seed = state['redraw_seed']
 
 

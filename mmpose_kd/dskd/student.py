@@ -12,7 +12,7 @@ from mmengine.runner import Runner
 from mmpose.registry import MODELS
 from torch import Tensor, nn
 
-from ..core.deployed import deployed_head, peeled
+from ..core.deployed import deployed_head, deployments_outside_in
 from ..core.head_output import HEADS, head_kind, names_of, read_output
 from ..core.random_state import random_states_kept
 from ..core.runner import unwrapped
@@ -39,7 +39,7 @@ class GuidedStudent:
     def __init__(self, runner: Runner, key: str):
         self.model, self.key = unwrapped(runner), key
         self._whole = _model_config(runner, key)
-        self._parts = list(peeled(self._whole, self.model))
+        self._parts = list(deployments_outside_in(self._whole, self.model))
         self.config = self._whole
         for part in self._parts:
             self.config = part.config(self.config)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import tempfile
 from pathlib import Path
@@ -16,8 +17,11 @@ from mmpose.registry import MODELS
 from torch import nn
 
 from ..core.checkpoints import CheckpointError, read_checkpoint
+from ..core.checks import checked_bool, checked_path
+from ..core.config_file import ConfigError, read_config
 from ..core.deployed import Deployed, training_part
 from ..core.facts import meta_of, stated_config
+from ..core.weights import state_of
 from ..records import BranchRecord, branch_records
 from .config import ExportError, compare_with_run, plain_config
 from .own_types import PACKAGE, traces, training_hooks
@@ -95,7 +99,12 @@ def export_student(
             the model, the records for ``'best'`` are missing, or the check failed.
         FileNotFoundError: No such config or checkpoint.
         FileExistsError: There is a student in the folder already.
+        ValueError: A setting of a wrong kind.
     """
+    for name, value in (('config', config), ('checkpoint', checkpoint), ('out', out)):
+        checked_path(value, f'export_student.{name}')
+    for name, value in (('allow_bigger', allow_bigger), ('force', force)):
+        checked_bool(value, f'export_student.{name}')
     config, checkpoint, out = Path(config), Path(checkpoint), Path(out)
     for path in (config, checkpoint):
         if not path.is_file():
@@ -158,9 +167,9 @@ def export_student(
 
 def _read_config(config: Path) -> Config:
     try:
-        cfg = Config.fromfile(config)
-    except Exception as error:  # a config is a program: it may raise anything
-        raise ExportError(f'{config} cannot be read as a config: {error}') from error
+        cfg = read_config(config)
+    except ConfigError as error:
+        raise ExportError(str(error)) from error
     if not isinstance(cfg.get('model'), dict):
         raise ExportError(
             f'{config} has no model: give the config that the model was trained with'
@@ -179,10 +188,10 @@ def _read(checkpoint: Path) -> dict:
 
 
 def _state_of(saved: dict, checkpoint: Path) -> dict:
-    state = saved.get('state_dict', saved)
-    good = isinstance(state, dict) and all(isinstance(key, str) for key in state)
-    if not good or not all(isinstance(v, torch.Tensor) for v in state.values()):
-        raise ExportError(f'{checkpoint}: its state_dict is not one of weights by name')
+    try:
+        state = state_of(saved, checkpoint)
+    except CheckpointError as error:
+        raise ExportError(str(error)) from error
     return {key.removeprefix('module.'): value for key, value in state.items()}
 
 
@@ -222,9 +231,8 @@ def _best(
         records = branch_records(cfg, folders, _finished(cfg, saved))
     except ValueError as error:
         raise ExportError(str(error)) from error
-    part = _training_part(trained)
-    costs = {one.branch: _cost(cfg.model, part, one.branch) for one in records}
-    deployed = _cost(cfg.model, part, None)
+    costs = {one.branch: _cost(cfg.model, trained, one.branch) for one in records}
+    deployed = _cost(cfg.model, trained, None)
     fitting = [one for one in records if bigger or costs[one.branch] <= deployed]
     best = records[0]
     if not fitting or best is fitting[0]:
@@ -243,14 +251,19 @@ def _best(
     )
 
 
-def _cost(model: dict, part: nn.Module, branch: Optional[int]) -> int:
-    """Parameters of the student that a branch would become."""
-    try:
-        found: Deployed = part.deployed(branch)
-    except (AttributeError, ValueError) as error:
-        raise ExportError(f'branch {branch}: {error}') from error
-    with torch.device('meta'):
-        return _parameters(MODELS.build(found.config(model)))
+def _cost(model: dict, trained: nn.Module, branch: Optional[int]) -> int:
+    """Parameters of the student that a branch would become, when every part is taken off."""
+    part = _training_part(trained)
+    while part is not None:
+        try:
+            found: Deployed = part.deployed(branch)
+        except (AttributeError, ValueError) as error:
+            raise ExportError(f'branch {branch}: {error}') from error
+        model = found.config(model)
+        with torch.device('meta'), torch.random.fork_rng(devices=[]):
+            trained = MODELS.build(copy.deepcopy(model))
+        part = _training_part(trained)
+    return _parameters(trained)
 
 
 def _parameters(model: nn.Module) -> int:
@@ -359,12 +372,16 @@ def _check_same_predictions(
 def _plain_data(value):
     """Numpy arrays and scalars as lists and numbers: loads anywhere with weights_only=True."""
     if isinstance(value, dict):
-        return {_plain_data(k): _plain_data(v) for k, v in value.items()}
+        return {_plain_key(k): _plain_data(v) for k, v in value.items()}
     if isinstance(value, (list, tuple, set)):
         return [_plain_data(v) for v in value]
     if isinstance(value, (np.ndarray, np.generic)):
         return value.tolist()
     return value
+
+
+def _plain_key(key):
+    return key.item() if isinstance(key, np.generic) else key
 
 
 def _existing(path: Path) -> Path:

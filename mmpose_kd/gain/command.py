@@ -15,13 +15,12 @@ import torch
 from mmengine.config import Config
 
 from .configs import SettingError, check_pair, load_config
-from .files import read_json, write_json, write_whole
+from .files import TIMING, read_json, read_timing, write_json, write_whole
 from .plan import Comparison, Folders, Run, all_runs, extend_plan, fingerprint, influential
 from .report import write_report
 from .subset import subset
 from .workers import Children, environment, run_all, tail
 
-TIMING = 'timing.json'
 PACKAGE_FOLDER = Path(__file__).parents[1]
 
 
@@ -165,7 +164,7 @@ def time_ratio(out: Path, configs: dict[str, Config], plain: str, name: str, job
     are others.
     """
     key = f'{plain} {name}'
-    known = read_json(out / TIMING, {})
+    known = read_timing(out)
     measured = fingerprint(
         {
             'configs': [influential(configs[method]) for method in (plain, name)],

@@ -9,6 +9,8 @@ from typing import Optional
 from mmengine.config import Config
 from mmpose.registry import KEYPOINT_CODECS
 
+from ..core.checks import is_whole
+from ..core.config_file import ConfigError, read_config
 from ..core.recipe import type_name
 
 
@@ -31,13 +33,22 @@ def load_config(path: str, options: Optional[dict] = None) -> Config:
     """
     if not Path(path).is_file():
         raise SettingError(f'{path}: no such config')
-    cfg = Config.fromfile(path)
+    try:
+        cfg = read_config(path)
+    except ConfigError as error:
+        raise SettingError(str(error)) from error
     cfg.merge_from_dict(options or {})
     missing = [key for key in NEEDED if not cfg.get(key)]
     if missing:
         raise SettingError(f'{path} has no {", ".join(missing)}: add it')
+    for key in ('model', 'train_cfg', 'train_dataloader', 'test_dataloader'):
+        if not isinstance(cfg[key], dict):
+            raise SettingError(f'{path}: {key}={short(cfg[key])}: give a dict')
+    for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        if cfg.get(name) and not isinstance(cfg[name].get('dataset'), dict):
+            raise SettingError(f'{path}: {name}.dataset: give a dict')
     max_epochs = cfg.train_cfg.get('max_epochs')
-    if not max_epochs or not cfg.train_cfg.get('by_epoch', True):
+    if not is_whole(max_epochs) or max_epochs < 1 or not cfg.train_cfg.get('by_epoch', True):
         raise SettingError(
             f'{path}: train_cfg={dict(cfg.train_cfg)} does not count epochs: '
             'give by_epoch=True and max_epochs'

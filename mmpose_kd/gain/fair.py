@@ -12,6 +12,7 @@ from mmengine.hooks import Hook
 from mmpose.registry import DATASETS
 from torch.utils.data import Dataset
 
+from ..core.checks import built_by, checked_whole
 from ..core.random_state import random_states_kept
 
 
@@ -45,12 +46,15 @@ class SeededSamples(Dataset):
 
     Args:
         dataset (dict): Config of the data set.
-        seed (int): Seed of the run.
+        seed (int): Seed of the run, 0 or more.
+
+    Raises:
+        ValueError: A setting that cannot be used.
     """
 
     def __init__(self, dataset: dict, seed: int):
-        self.dataset = DATASETS.build(dataset)
-        self.seed = seed
+        self.dataset = built_by(DATASETS, dataset, 'SeededSamples.dataset')
+        self.seed = checked_whole(seed, 'SeededSamples.seed', least=0)
         self.epoch = 0
 
     def __getattr__(self, name: str):

@@ -24,11 +24,13 @@ from mmpose.registry import MODELS
 
 from ..core.checkpoints import read_checkpoint, whole_checkpoints, write_checkpoint
 from ..core.deployed import training_part
+from ..core.weights import state_of
 from ..export import export_student, plain_config, training_hooks
 from ..records import learning_curve
 from ..version import __version__
 from .fair import SeedEpoch, fair
 from .files import read_json, write_json, write_whole
+from .progress import read_progress
 from .start import initial_weights
 from .stock import EVALUATE
 
@@ -47,7 +49,7 @@ class ProgressFile(Hook):
 
     def before_train(self, runner) -> None:
         """Keep what was measured up to the checkpoint that the run goes on from."""
-        self.seconds = read_json(self.file, {'seconds': []})['seconds'][: runner.epoch]
+        self.seconds = (read_progress(self.file) or {'seconds': []})['seconds'][: runner.epoch]
         self._write(runner)
 
     def before_train_epoch(self, runner) -> None:
@@ -141,7 +143,7 @@ def write_student(folder: Path, checkpoint: Path) -> Path:
     if training_hooks(cfg) or training_part(MODELS.build(cfg.model)) is not None:
         export_student(folder / 'config.py', checkpoint, student)
         return student
-    state = read_checkpoint(checkpoint)['state_dict']
+    state = state_of(read_checkpoint(checkpoint), checkpoint)
     write_checkpoint({'state_dict': state}, student / 'student.pth')
     write_whole(student / 'student.py', plain_config(cfg, cfg.model).dump)
     return student
@@ -152,7 +154,7 @@ def finish(folder: Path, checkpoint: Path) -> None:
     student = write_student(folder, checkpoint)
     command = [sys.executable, str(EVALUATE), str(student), str(folder)]
     subprocess.run(command, check=True)
-    progress = read_json(folder / 'progress.json')
+    progress = read_progress(folder / 'progress.json')
     result = {
         **read_json(folder / 'run.json')['run'],
         'samples': progress['samples'],

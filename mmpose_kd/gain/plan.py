@@ -10,8 +10,9 @@ from typing import Optional
 
 from mmengine.config import Config
 
+from ..core.checks import is_whole
 from .configs import SettingError, annotation_file, differences, short
-from .files import read_json, write_json, write_whole
+from .files import FileError, read_json, write_json, write_whole
 from .stretch import stretch
 from .subset import subset
 
@@ -68,6 +69,13 @@ class Comparison:
     seeds: tuple[int, ...]
     plain_epochs: Optional[int] = None
 
+    def is_sound(self) -> bool:
+        """Whether all of it is of the right kind, after it was read from a file."""
+        names = all(isinstance(name, str) for name in (self.plain, self.distilled))
+        sizes = [n for n in (self.persons, self.plain_epochs) if n is not None]
+        counts = all(is_whole(n) and n > 0 for n in [self.epochs, *sizes])
+        return names and counts and all(is_whole(seed) for seed in self.seeds)
+
     def runs(self) -> list[Run]:
         """The trainings that it takes, those of one seed together."""
         lengths = [(self.plain, self.epochs), (self.distilled, self.epochs)]
@@ -83,9 +91,22 @@ def all_runs(comparisons: list[Comparison]) -> list[Run]:
 
 
 def read_plan(out: Path) -> tuple[list[Comparison], list[str]]:
-    """The comparisons asked for so far, and the commands that did."""
-    plan = read_json(out / PLAN, {'comparisons': [], 'commands': []})
-    found = [Comparison(**{**c, 'seeds': tuple(c['seeds'])}) for c in plan['comparisons']]
+    """The comparisons asked for so far, and the commands that did.
+
+    Raises:
+        FileError: The plan's file is damaged.
+    """
+    nothing = {'comparisons': [], 'commands': []}
+    plan = read_json(out / PLAN, nothing, keys=nothing)
+    try:
+        found = [Comparison(**{**c, 'seeds': tuple(c['seeds'])}) for c in plan['comparisons']]
+        good = all(c.is_sound() for c in found) and all(
+            isinstance(c, str) for c in plan['commands']
+        )
+    except (TypeError, KeyError) as error:
+        raise FileError(out / PLAN, str(error)) from error
+    if not good:
+        raise FileError(out / PLAN, 'a comparison or a command is none')
     return found, plan['commands']
 
 
@@ -130,7 +151,7 @@ def influential(cfg: Config) -> dict:
     for key in NO_INFLUENCE:
         settings.pop(key, None)
     for hook in ('logger', 'checkpoint'):
-        settings.get('default_hooks', {}).pop(hook, None)
+        (settings.get('default_hooks') or {}).pop(hook, None)
     return settings
 
 
@@ -174,7 +195,7 @@ class Folders:
         """Raise a SettingError if the run cannot be made, or its folder holds another one."""
         stretch(Config(self.configs[run.method].to_dict()), run.epochs)
         folder = run.folder(self.out)
-        known = read_json(folder / 'run.json')
+        known = read_json(folder / 'run.json', keys=['fingerprint', 'settings'])
         if known is None or not (is_finished(folder) or any(folder.glob('work/epoch_*.pth'))):
             return
         settings = self._contents(run)[1]

@@ -11,7 +11,8 @@ from typing import Optional, TextIO
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
-from .files import read_json
+from ..core.checks import is_number, is_whole
+from .files import FileError, read_json
 from .plan import Run, is_finished
 
 PAUSE = 60.0  # seconds between lines where there are no bars
@@ -48,7 +49,7 @@ class Standing:
             out: The harness's folder.
             jobs: How many run side by side.
         """
-        states = {run: read_json(run.folder(out) / 'progress.json') for run in runs}
+        states = {run: read_progress(run.folder(out) / 'progress.json') for run in runs}
         done = [run for run in runs if is_finished(run.folder(out))]
         open_runs = [run for run in runs if run not in done and run not in failed]
         epochs = {run: len((states[run] or {'seconds': []})['seconds']) for run in active}
@@ -69,6 +70,21 @@ class Standing:
         """All of it with the time of day, in one line."""
         active = [f'; {run.name}: epoch {n} of {run.epochs}' for run, n in self.active.items()]
         return f'{time.strftime("%H:%M:%S")} {self.summary()}{"".join(active)}'
+
+
+def read_progress(file: Path) -> Optional[dict]:
+    """``samples`` of an epoch and ``seconds`` of each, None if there is no such file yet.
+
+    Raises:
+        FileError: It holds something else.
+    """
+    state = read_json(file, keys=('samples', 'seconds'))
+    if state is not None:
+        seconds = state['seconds']
+        good = isinstance(seconds, list) and all(is_number(s) for s in seconds)
+        if not good or not is_whole(state['samples']) or state['samples'] < 1:
+            raise FileError(file, 'its samples or seconds are none')
+    return state
 
 
 class Display:

@@ -11,7 +11,7 @@ import numpy as np
 
 from .bootstrap import Gain
 from .configs import SettingError, as_json, differences, short
-from .files import read_json, write_text
+from .files import FileError, read_json, read_timing, write_text
 from .plan import Comparison, Run, all_runs, read_plan
 from .plots import Panel, save_plots
 from .progress import duration
@@ -111,10 +111,10 @@ def _method(out: Path, wanted: list[Comparison], commands: list[str], results: d
         'too narrow).'
     )
     lines += _other_settings(out, wanted)
-    timing = read_json(out / 'timing.json', {})
+    timing = read_timing(out)
     for c in {(c.plain, c.distilled): c for c in wanted if c.plain_epochs}.values():
         measured = timing.get(f'{c.plain} {c.distilled}')
-        if measured:
+        if measured and _says_where(measured):
             machine = measured['machine']
             where = machine['gpu'] or f'{machine["cpu"]}, threads: {machine["threads"]}'
             lines.append(
@@ -128,19 +128,25 @@ def _method(out: Path, wanted: list[Comparison], commands: list[str], results: d
     return '\n'.join(lines)
 
 
+def _says_where(measured: dict) -> bool:
+    machine = measured.get('machine')
+    known = isinstance(machine, dict) and {'gpu', 'cpu', 'threads'} <= machine.keys()
+    return known and isinstance(measured.get('turns'), list)
+
+
 def _other_settings(out: Path, wanted: list[Comparison]) -> list[str]:
     """Where optimiser and schedule of a distilled model are not those of the plain one."""
     found: dict[str, None] = {}
     for c in wanted:
         for seed in c.seeds:
             pair = [
-                read_json(Run(method, c.persons, c.epochs, seed).folder(out) / 'run.json')
+                _settings(Run(method, c.persons, c.epochs, seed).folder(out) / 'run.json')
                 for method in (c.plain, c.distilled)
             ]
             if None in pair:
                 continue
             one, two = (
-                {k: as_json(run['settings'].get(k)) for k in ('optim_wrapper', 'param_scheduler')}
+                {k: as_json(run.get(k)) for k in ('optim_wrapper', 'param_scheduler')}
                 for run in pair
             )
             for key, old, new in differences(one, two):
@@ -150,6 +156,13 @@ def _other_settings(out: Path, wanted: list[Comparison]) -> list[str]:
                 ] = None
             break
     return list(found)
+
+
+def _settings(file: Path) -> Optional[dict]:
+    settings = read_json(file, {'settings': None}, keys=['settings'])['settings']
+    if settings is not None and not isinstance(settings, dict):
+        raise FileError(file, 'its settings are none')
+    return settings
 
 
 def _groups(wanted: list[Comparison]) -> list[list[Comparison]]:

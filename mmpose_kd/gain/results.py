@@ -11,9 +11,10 @@ from typing import Optional
 import numpy as np
 from mmengine.config import Config
 
+from ..core.checks import is_number, is_whole
 from .bootstrap import Gain, paired_gain
 from .configs import SettingError
-from .files import read_json, write_json
+from .files import FileError, read_arrays, read_json, write_json
 from .pck import box_lengths, hits_and_counts, torso_joints, torso_lengths
 from .plan import Run
 from .stock import COSTS
@@ -21,6 +22,11 @@ from .workers import Children
 
 THRESHOLDS = (0.2, 0.1)
 COST = 'cost.json'
+#: shapes of the arrays in persons.npz
+PERSONS = dict(
+    ids=('N',), names=('K',), keypoints=('N', 'K', 2), target=('N', 'K', 2), visible=('N', 'K'),
+    boxes=('N', 4),
+)  # fmt: skip
 
 
 @dataclass
@@ -62,14 +68,16 @@ def read_result(out: Path, run: Run, yardstick: Optional[str]) -> Optional[Resul
         yardstick: ``'torso'``, ``'bbox'``, or None for the torso where there is one.
 
     Raises:
+        FileError: Its files are damaged.
         SettingError: The torso is asked for and the data set has none.
     """
     folder = run.folder(out)
     about = read_json(folder / 'result.json')
     if about is None:
         return None
-    with np.load(folder / 'persons.npz') as data:
-        persons = dict(data)
+    if not _is_result(about):
+        raise FileError(folder / 'result.json', 'it lacks numbers of a finished run')
+    persons = read_persons(folder / 'persons.npz')
     joints = torso_joints(persons['names'].tolist())
     if joints is None and yardstick == 'torso':
         raise SettingError(
@@ -87,6 +95,36 @@ def read_result(out: Path, run: Run, yardstick: Optional[str]) -> Optional[Resul
     }
     hits = {thr: hits for thr, (hits, _) in scored.items()}
     return Result(run, about, yardstick, persons['ids'], hits, scored[THRESHOLDS[0]][1])
+
+
+def _is_result(about: dict) -> bool:
+    metrics, curve = about.get('metrics'), about.get('curve')
+    return (
+        is_number(about.get('seconds'))
+        and is_whole(about.get('samples'))
+        and isinstance(metrics, dict)
+        and 'oks_ap' in metrics
+        and isinstance(metrics['oks_ap'], (int, float, type(None)))
+        and isinstance(curve, dict)
+        and all(epoch.isdecimal() and isinstance(m, dict) for epoch, m in curve.items())
+    )
+
+
+def read_persons(file: Path) -> dict[str, np.ndarray]:
+    """What ``evaluate_student.py`` wrote of N persons with K keypoints.
+
+    Raises:
+        FileError: The file is missing or damaged, or its arrays do not go together.
+    """
+    persons = read_arrays(file, PERSONS)
+    n, k = len(persons['ids']), len(persons['names'])
+    for name, shape in PERSONS.items():
+        wanted = tuple({'N': n, 'K': k}.get(axis, axis) for axis in shape)
+        found = persons[name]
+        kinds = 'U' if name == 'names' else 'biuf'
+        if found.shape != wanted or found.dtype.kind not in kinds:
+            raise FileError(file, f'{name} is {found.dtype} of shape {found.shape}')
+    return persons
 
 
 def gain(plain: list[Result], distilled: list[Result], thr: float) -> Optional[Gain]:
@@ -120,7 +158,9 @@ def costs(out: Path, results: list[Result]) -> dict[str, dict]:
     if not students:
         return {}
     key = {name: _model_hash(folder / 'student.py') for name, folder in students.items()}
-    known = read_json(out / COST, {})
+    known = read_json(out / COST, {'costs': {}}, keys=['costs'])
+    if not isinstance(known['costs'], dict) or not all(map(_is_cost, known['costs'].values())):
+        raise FileError(out / COST, 'a cost is none')
     if known.get('models') != key:
         fresh = out / '.cost.json'
         fresh.unlink(missing_ok=True)
@@ -129,10 +169,14 @@ def costs(out: Path, results: list[Result]) -> dict[str, dict]:
             failed = children.start(COSTS, str(fresh), *folders, jobs=1, log=log).wait()
         if failed or not fresh.is_file():
             return {}
-        known = {'models': key, 'costs': dict(zip(students, read_json(fresh)))}
+        known = {'models': key, 'costs': dict(zip(students, read_json(fresh, kind=list)))}
         write_json(out / COST, known)
         fresh.unlink()
     return known['costs']
+
+
+def _is_cost(cost) -> bool:
+    return isinstance(cost, dict) and {'parameters', 'macs', 'seconds'} <= cost.keys()
 
 
 def _model_hash(student: Path) -> str:

@@ -14,7 +14,8 @@ from mmpose.registry import MODELS
 from torch import Tensor
 
 from ..core.checkpoints import read_checkpoint
-from ..core.deployed import peeled
+from ..core.deployed import deployments_outside_in
+from ..core.weights import state_of
 
 
 def initial_weights(
@@ -66,8 +67,7 @@ def _loaded(model: BaseModel, load_from: Optional[str]) -> BaseModel:
     """The model with what fits of a checkpoint, as MMEngine's Runner loads it."""
     if not load_from:
         return model
-    saved = read_checkpoint(load_from)
-    saved = saved.get('state_dict', saved)
+    saved = state_of(read_checkpoint(load_from), load_from)
     state = OrderedDict((key.removeprefix('module.'), value) for key, value in saved.items())
     # by its version a head knows whether to convert the names
     state._metadata = getattr(saved, '_metadata', OrderedDict())
@@ -88,6 +88,6 @@ def deployed_names(config: dict, model: BaseModel) -> dict[str, str]:
     Training-only parts are taken off from the outside in, as the export does.
     """
     names = {name: name for name in model.state_dict()}
-    for part in peeled(config, model):
+    for part in deployments_outside_in(config, model):
         names = part.state_dict(names)
     return names

@@ -33,9 +33,9 @@ def subset(cfg: Config, persons: int, folder: Path) -> Path:
     if not target.is_file():
         try:
             data = json.loads(raw)
-        except ValueError:
+        except (ValueError, RecursionError):
             data = None
-        if not isinstance(data, dict) or not {'images', 'annotations'} <= data.keys():
+        if not _is_coco(data):
             raise SettingError(
                 f'--train-persons {persons} needs {key} to be a COCO file, {file} has no '
                 'images and annotations: give --train-persons all'
@@ -52,6 +52,20 @@ def subset(cfg: Config, persons: int, folder: Path) -> Path:
         write_text(target, json.dumps({**data, 'images': images, 'annotations': chosen}))
     cfg.train_dataloader.dataset.ann_file = str(target.absolute())
     return target
+
+
+def _is_coco(data) -> bool:
+    """Whether pictures and annotations have their numbers."""
+    lists = (
+        [data.get(name) for name in ('images', 'annotations')] if isinstance(data, dict) else []
+    )
+    rows = [row for one in lists if isinstance(one, list) for row in one]
+    return (
+        len(lists) == 2
+        and all(isinstance(one, list) for one in lists)
+        and all(isinstance(row, dict) and 'id' in row for row in rows)
+        and all('image_id' in row for row in lists[1])
+    )
 
 
 def is_person(annotation: dict) -> bool:

@@ -124,7 +124,8 @@ def released_centre(
     r"""The release's centre: :math:`c / (c - 1) (t - 1 / (2 c))` towards zero, c = sum exp(s).
 
     Rearranged to :math:`t + (t - 1/2) / (c - 1)`, which float32 cannot round below t. For any c
-    above W it is t itself. Put into the map (our choice: the release reads elsewhere).
+    of at least max(W, H) it is t itself. Put into the map (our choice: the release reads
+    elsewhere).
 
     Args:
         x, y: Integer teacher positions (B, K).

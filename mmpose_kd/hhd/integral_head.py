@@ -4,30 +4,35 @@ from __future__ import annotations
 
 import torch
 from mmpose.models.heads import IntegralRegressionHead
-from mmpose.registry import MODELS
+from mmpose.registry import KEYPOINT_CODECS, MODELS
 from torch import Tensor
 
 from ..core.checks import (
+    LARGEST,
+    built_by,
     checked_bool,
     checked_dict,
-    checked_number,
+    checked_factor,
+    checked_init,
     checked_size,
     checked_whole,
+    checked_wholes,
     refusal,
 )
-from ..core.loss import wide
+from ..core.loss import upcast
 from .centre import FLAT, background
 
 # excess from which the bias is removed entirely; up to FLAT the plain soft-argmax stays, and
 # between them the two are blended
 BUMP = 4e-3
 
-PER_LAYER = (
-    'deconv_out_channels',
-    'deconv_kernel_sizes',
-    'conv_out_channels',
-    'conv_kernel_sizes',
-)
+#: settings that are lists, one entry a layer, with the least and largest that the stock head takes
+PER_LAYER = {
+    'deconv_out_channels': (1, LARGEST),
+    'deconv_kernel_sizes': (2, 4),
+    'conv_out_channels': (1, LARGEST),
+    'conv_kernel_sizes': (1, 99),
+}
 
 MAX_GAIN = 10.0  # how much longer than the plain soft-argmax's a gradient may get
 
@@ -54,7 +59,7 @@ def remove_bias(expectation: Tensor, excess: Tensor, low: Tensor, high: Tensor) 
     .. math:: p = \frac{\bar C}{\bar C - 1} \left(E - \frac{\mu}{\bar C}\right)
                 = E + \frac{E - \mu}{\bar C - 1}
 
-    with :math:`\mu` the middle of the map; see :func:`~mmpose_kd.hhd.centre`.
+    with :math:`\mu` the middle of the map; see :func:`~mmpose_kd.hhd.centre.unbiased_centre`.
     Our own choices keep it usable from the first iteration on, where the map is flat,
     :math:`\bar C` is 1 and both p and its gradient are without bound:
 
@@ -133,18 +138,12 @@ class UnbiasedIntegralHead(IntegralRegressionHead):
         name = 'UnbiasedIntegralHead'
         if checked_bool(debias, f'{name}.debias'):
             raise refusal(f'{name}.debias', debias, 'leave it out, this head removes the bias')
-        for key in PER_LAYER:
-            if not isinstance(layers.get(key), (list, tuple, type(None))):
-                raise refusal(f'{name}.{key}', layers[key], 'give a list, one a layer, or None')
-        for key in ('final_layer', 'decoder'):
-            checked_dict(layers.get(key), f'{name}.{key}', optional=True)
-        if 'loss' in layers:
-            checked_dict(layers['loss'], f'{name}.loss')
+        _check_layers(layers, name)
         super().__init__(
-            checked_whole(in_channels, f'{name}.in_channels', least=1),
+            checked_whole(in_channels, f'{name}.in_channels', 1, LARGEST),
             checked_size(in_featuremap_size, f'{name}.in_featuremap_size'),
-            checked_whole(num_joints, f'{name}.num_joints', least=1),
-            beta=checked_number(beta, f'{name}.beta', above=0),
+            checked_whole(num_joints, f'{name}.num_joints', 1, LARGEST),
+            beta=checked_factor(beta, f'{name}.beta'),
             **layers,
         )
 
@@ -165,7 +164,7 @@ class UnbiasedIntegralHead(IntegralRegressionHead):
             heatmaps (B, K, H, W) that sum to 1. Both in float32 at least.
         """
         maps = self.forward_maps(feats)
-        logits = self.beta * wide(maps)
+        logits = self.beta * upcast(maps)
         heatmaps = self._flat_softmax(logits)
         axes = [axis.flatten().to(logits.dtype) for axis in (self.linspace_x, self.linspace_y)]
         # about the middle, so that a sum of 1 + 4e-6, as float32 rounds it, does no harm
@@ -179,3 +178,28 @@ class UnbiasedIntegralHead(IntegralRegressionHead):
         low = torch.stack([axis[0] for axis in axes])
         high = torch.stack([axis[-1] for axis in axes])
         return remove_bias(expectation, excess_over_background(logits), low, high), heatmaps
+
+
+def _check_layers(layers: dict, name: str) -> None:
+    """Refuse what the stock head would stumble over, or take for something else."""
+    for key, (least, most) in PER_LAYER.items():
+        checked_wholes(layers.get(key), f'{name}.{key}', least, most, optional=True)
+    for kind in ('deconv', 'conv'):
+        channels, name_of_sizes = layers.get(f'{kind}_out_channels'), f'{kind}_kernel_sizes'
+        sizes = layers.get(name_of_sizes, (4, 4, 4) if kind == 'deconv' else None)
+        if channels and len(sizes or ()) != len(channels):
+            give = f'give one for each of {kind}_out_channels={channels!r}'
+            raise refusal(f'{name}.{name_of_sizes}', sizes, give)
+    layer = dict(type='Conv2d', in_channels=1, out_channels=1, kernel_size=1)
+    with torch.random.fork_rng(devices=[]):
+        for key, registry, stock in (
+            ('loss', MODELS, {}),
+            ('decoder', KEYPOINT_CODECS, {}),
+            ('final_layer', MODELS, layer),
+        ):
+            given = checked_dict(
+                layers.get(key), f'{name}.{key}', optional=key != 'loss' or key not in layers
+            )
+            if given is not None:
+                built_by(registry, {**stock, **given}, f'{name}.{key}')
+    checked_init(layers.get('init_cfg'), f'{name}.init_cfg')

@@ -10,8 +10,8 @@ from mmpose.models.heads import IntegralRegressionHead
 from mmpose.registry import MODELS
 from torch import Tensor, nn
 
-from ..core.checks import checked_bool, checked_choice, checked_number, checked_size, refusal
-from ..core.loss import DistillationLoss, wide
+from ..core.checks import checked_bool, checked_choice, checked_factor, checked_size, refusal
+from ..core.loss import DistillationLoss, upcast
 from .centre import bump_excess, peak_position, released_centre, softmax_maps, unbiased_centre
 from .windows import normalised_windows
 
@@ -129,8 +129,9 @@ class HHDLoss(DistillationLoss):
     The full text was not at hand. ``mode='aligned'`` reconstructs it from the abstract, with the
     closed form of :func:`unbiased_centre`, the teacher's position sub-pixel and a
     background estimated and removed. ``mode='released'`` computes what the authors' code does,
-    where the student's window comes to lie at the teacher's peak whenever the sum of exp(s)
-    exceeds W; with ``loss_weight=0.5`` and ``use_target_weight=False`` it is the release.
+    where the student's window comes to lie at the teacher's peak whenever the sum of exp(s) is
+    at least the longer side of the map; with ``loss_weight=0.5`` and ``use_target_weight=False``
+    it is the release.
 
     Args:
         mode (str): ``'aligned'`` or ``'released'``.
@@ -178,7 +179,7 @@ class HHDLoss(DistillationLoss):
     ):
         super().__init__(use_target_weight, loss_weight)
         self.mode = checked_choice(mode, f'{self.key}.mode', CHOICES['mode'])
-        self.beta = checked_number(beta, f'{self.key}.beta', above=0, optional=True)
+        self.beta = checked_factor(beta, f'{self.key}.beta', optional=True)
         self.crop_size = checked_size(crop_size, f'{self.key}.crop_size', 'height, width')
         if mode == 'released' and any(n % 2 for n in self.crop_size):
             even = f'give even numbers with mode={mode!r}'
@@ -234,7 +235,7 @@ class HHDLoss(DistillationLoss):
         if self.mode == 'released':
             return
         if self.beta is None:
-            self.beta = checked_number(beta, f'{type(head).__name__}.beta', above=0)
+            self.beta = checked_factor(beta, f'{type(head).__name__}.beta')
         if getattr(head, 'decode_is_unbiased', False):
             if self.align == 'full':
                 where = f'{type(head).__name__} holds its bump where its coordinate is'
@@ -273,7 +274,7 @@ class HHDLoss(DistillationLoss):
         """
         weight = self.used(target_weight)
         self._check(student_maps, teacher_maps, weight)
-        student = wide(student_maps)
+        student = upcast(student_maps)
         teacher = teacher_maps.detach().to(student.dtype)
         if weight is not None:
             weight = weight.to(student.dtype)

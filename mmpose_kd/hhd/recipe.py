@@ -24,7 +24,8 @@ from ..distiller.recipe import VIEW, add_views, checked_teacher, needs_view
 WINDOW = 8  # height and width of HHDLoss's windows
 
 # the better mode where both were tried: see docs/hhd.md
-LOSS = dict(type='HHDLoss', mode='released', loss_weight=0.5)
+LOSS = dict(type='HHDLoss', mode='released')
+WEIGHT = 10.0  # times the gradient of the coordinates' own loss: docs/pretrained_search.md
 
 
 class Student(NamedTuple):
@@ -62,6 +63,8 @@ def distilled(cfg: dict, teacher: dict) -> dict:
     entry = dict(
         name='hhd',
         loss=LOSS,
+        balance=True,
+        weight=WEIGHT,
         student=student.maps,
         teacher='head[-1]' if isinstance(head, CPMHead) else 'head',
     )

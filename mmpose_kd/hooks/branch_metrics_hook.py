@@ -10,7 +10,7 @@ from mmengine.runner import BaseLoop, Runner
 from mmpose.registry import HOOKS
 
 from ..core.deployed import training_part
-from ..core.runner import tell_lost_hooks, unwrapped
+from ..core.runner import check_hooks, unwrapped
 
 
 class OutputMetric(BaseMetric):
@@ -66,15 +66,18 @@ class BranchMetricsHook(Hook):
     with every metric that reads ``pred_instances``.
     """
 
+    def __init__(self):
+        """It has no settings; without this Python would not name one that is given."""
+
     def before_run(self, runner: Runner) -> None:
         """Look at the model and the evaluators, before any data is loaded: here all can be seen.
 
         Raises:
-            ValueError: The model's parts do not fit together.
+            ValueError: The model's parts do not fit together, or the hook is there twice.
             TypeError: There is an evaluator that cannot be extended.
         """
         training_part(unwrapped(runner))
-        tell_lost_hooks(runner)
+        check_hooks(runner, self)
         model = _predictor(runner)
         branch = (getattr(model, 'test_cfg', None) or {}).get('branch')
         if branch != 'all':

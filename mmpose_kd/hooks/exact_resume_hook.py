@@ -20,7 +20,7 @@ from mmpose.registry import HOOKS
 from ..core.checkpoints import is_whole_checkpoint, whole_checkpoints
 from ..core.checks import refusal
 from ..core.random_state import random_states_kept
-from ..core.runner import datasets_of, tell_lost_hooks
+from ..core.runner import check_hooks, datasets_of
 from ..core.whole_files import BACKEND
 
 
@@ -56,8 +56,8 @@ class ExactResumeHook(Hook):
         self.epoch = torch.zeros((), dtype=torch.int64).share_memory_()
 
     def before_run(self, runner: Runner) -> None:
-        """See to whole checkpoints; tell if the config has lost inherited hooks."""
-        tell_lost_hooks(runner)
+        """See to whole checkpoints; look at the run's hooks: see :func:`check_hooks`."""
+        check_hooks(runner, self)
         for hook in runner.hooks:
             if isinstance(hook, CheckpointHook):
                 write_whole_checkpoints(hook)
@@ -178,7 +178,10 @@ def resume_from_whole_checkpoint(runner: Runner) -> None:
             raise refusal('load_from', named, 'it was cut or is damaged, give the one before it')
         return
     latest = find_latest_checkpoint(runner.work_dir)
-    if latest is None or is_whole_checkpoint(latest):
+    elsewhere = latest is not None and (
+        '://' in latest or os.path.isdir(latest)
+    )  # not ours to read
+    if latest is None or elsewhere or is_whole_checkpoint(latest):
         return
     folder = Path(latest).parent if latest else Path(runner.work_dir)
     whole = [path for path in whole_checkpoints(folder) if path != Path(latest)]

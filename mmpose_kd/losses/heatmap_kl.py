@@ -7,8 +7,8 @@ from typing import Optional
 from mmpose.registry import MODELS
 from torch import Tensor
 
-from ..core.checks import checked_bool, checked_choice, checked_number
-from ..core.loss import DistillationLoss, softmax_kl, wide
+from ..core.checks import checked_bool, checked_choice, checked_factor
+from ..core.loss import DistillationLoss, softmax_kl, upcast
 
 NORMALIZE = ('none', 'peak', 'standard')
 
@@ -54,7 +54,7 @@ def heatmap_kl(
     Returns:
         A scalar, computed in float32 at least.
     """
-    student, teacher = wide(student), wide(teacher)
+    student, teacher = upcast(student), upcast(teacher)
     batch, num_keypoints, height, width = student.shape
     student, teacher = student.flatten(2), teacher.flatten(2)  # (B, K, H W)
     if normalize == 'peak':
@@ -109,7 +109,7 @@ class HeatmapKLLoss(DistillationLoss):
         loss_weight: float = 1.0,
     ):
         super().__init__(use_target_weight, loss_weight)
-        self.temperature = checked_number(temperature, f'{self.key}.temperature', above=0)
+        self.temperature = checked_factor(temperature, f'{self.key}.temperature')
         self.normalize = checked_choice(normalize, f'{self.key}.normalize', NORMALIZE)
         self.divisor = checked_choice(divisor, f'{self.key}.divisor', DIVISOR)
         self.weigh_maps = checked_bool(weigh_maps, f'{self.key}.weigh_maps')

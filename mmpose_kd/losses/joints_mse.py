@@ -38,7 +38,11 @@ class JointsMSELoss(DistillationLoss):
 
     Args:
         use_target_weight (bool): Weigh each keypoint; False ignores the weights.
-        loss_weight (float): Factor of the loss.
+        loss_weight (float): Factor of the loss, at least 0.
+        key (str, optional): Name of the config key, for messages.
+
+    Raises:
+        ValueError: A setting out of its range.
     """
 
     def forward(

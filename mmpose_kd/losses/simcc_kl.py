@@ -7,8 +7,8 @@ from typing import Optional
 from mmpose.registry import MODELS
 from torch import Tensor, nn
 
-from ..core.checks import checked_number
-from ..core.loss import DistillationLoss, softmax_kl, wide
+from ..core.checks import checked_factor
+from ..core.loss import DistillationLoss, softmax_kl, upcast
 
 
 def simcc_kl(
@@ -33,7 +33,7 @@ def simcc_kl(
     """
     total = 0.0
     for s, t in zip(student, teacher):
-        kl = softmax_kl(wide(s) * beta, wide(t) * beta)  # (B, K)
+        kl = softmax_kl(upcast(s) * beta, upcast(t) * beta)  # (B, K)
         total = total + (kl if target_weight is None else kl * target_weight)
     return total.mean()
 
@@ -61,7 +61,7 @@ class SimCCKLLoss(DistillationLoss):
         loss_weight: float = 1.0,
     ):
         super().__init__(use_target_weight, loss_weight)
-        self.beta = checked_number(beta, f'{self.key}.beta', above=0, optional=True)
+        self.beta = checked_factor(beta, f'{self.key}.beta', optional=True)
 
     def bind(self, head: nn.Module, heatmap_codec=None, codec_key=None) -> None:
         """Take what was left open from the student's head.

@@ -33,7 +33,8 @@ class CrossRepresentationLabel(BaseKeypointCodec):
 
     - ``cross_heatmaps`` (1, K, H, W), float32, Gaussians of height 1;
     - ``cross_weights`` (1, K), the heatmaps' own weights. They differ from the deployed codec's
-      where a keypoint lies just outside the picture;
+      where a keypoint lies just outside the picture, and are 0, with an empty map, where the
+      annotation is broken (NaN);
     - ``cross_own_weights`` and ``cross_dataset_weights`` (1, K), the deployed codec's weights and
       the data set's. ``GenerateTarget(use_dataset_keypoint_weights=True)`` multiplies
       ``keypoint_weights`` alone; by these :func:`heatmap_samples` sees it, and follows.
@@ -104,8 +105,11 @@ class CrossRepresentationLabel(BaseKeypointCodec):
         dataset = np.ones_like(own) if dataset is None else np.broadcast_to(dataset, own.shape)
         if self.use_dataset_keypoint_weights:
             weights, dataset = weights * dataset, np.ones_like(own)
-        encoded[HEATMAPS] = beside['heatmaps'][None].astype(np.float32)
-        encoded[WEIGHTS] = weights.astype(np.float32)
+        maps = beside['heatmaps'].astype(np.float32)
+        # where the deployed codec gives a broken keypoint weight 0, this one may make NaN of it
+        sound = np.isfinite(maps).all((1, 2)) & np.isfinite(weights).all(0)
+        encoded[HEATMAPS] = np.where(sound[:, None, None], maps, np.float32(0))[None]
+        encoded[WEIGHTS] = np.where(sound, weights, 0).astype(np.float32)
         encoded[OWN] = own.astype(np.float32)
         encoded[DATASET] = dataset.astype(np.float32)
         return encoded
@@ -185,6 +189,7 @@ def _follow_dataset_weights(found: list[PoseDataSample], labels: list[InstanceDa
     packed, own, dataset = (
         torch.cat([one[name] for one in labels]) for name in ('keypoint_weights', OWN, DATASET)
     )
+    packed, own, dataset = (x.nan_to_num(0.0) for x in (packed, own, dataset))  # broken ones
     factor = torch.where((packed != own).any(), dataset, torch.ones_like(dataset))
     for sample, row in zip(found, factor.split([len(one[OWN]) for one in labels])):
         mine = sample.gt_instance_labels

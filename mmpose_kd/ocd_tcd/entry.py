@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ..core.checks import built_by, refusal
 from ..core.gradient_balance import GradientBalance
-from ..core.head_output import ground_truth, label_weights
+from ..core.head_output import ground_truth, taught_weights
 from ..distiller.distillation import resized
 from ..distiller.entry import DISTILL_ENTRIES, DistillBatch, Entry, checked_teachers
 from ..distiller.teacher import Teacher
@@ -91,8 +91,8 @@ class ThroughTeacherHead(Entry):
         self.teacher_paths = {}  # nothing of the teacher's own pass is needed
         task_loss = dict(type='KeypointMSELoss', use_target_weight=True) if loss is None else loss
         self.loss_module = built_by(MODELS, task_loss, f'{key}.loss')
-        factor = GradientBalance.build(balance, f'{key}.balance')
-        self.balance = factor if weight else None
+        built = GradientBalance.build(balance, f'{key}.balance')
+        self.balance = built if weight else None
         self._check_teacher(model, teachers[self.from_teachers[0]])
 
     def _check_teacher(self, model: nn.Module, teacher: Teacher) -> None:
@@ -116,7 +116,7 @@ class ThroughTeacherHead(Entry):
                 others than the head's.
         """
         samples = heatmap_samples(batch.data_samples, f'{self.key} (ThroughTeacherHead)')
-        target, weight = ground_truth('heatmap', samples)[0], label_weights(samples)
+        target, weight = ground_truth('heatmap', samples)[0], taught_weights(samples)
         teacher = self.teachers[self.from_teachers[0]]
         feature = self._fit(batch.student[0], self.adapted(batch.student)[0], teacher)
         maps = teacher.pick_keypoints(teacher.through_head(feature))
@@ -127,7 +127,7 @@ class ThroughTeacherHead(Entry):
                 'CrossRepresentationLabel.heatmap in train_dataloader.dataset.pipeline the '
                 f"teacher's codec, with heatmap_size={tuple(maps.shape[:1:-1])}"
             )
-        return self.loss_module(maps, target, teacher.knows(weight))
+        return self.loss_module(maps, target, teacher.masked_weight(weight))
 
     def _fit(self, feature: Tensor, adapted: Tensor, teacher: Teacher) -> Tensor:
         """The adapted feature in the size that the teacher's head expects."""

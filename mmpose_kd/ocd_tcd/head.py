@@ -12,7 +12,6 @@ from mmpose.models.heads import BaseHead, HeatmapHead
 from mmpose.registry import MODELS
 from torch import Tensor, nn
 
-from ..core import loading  # noqa: F401  (lets plain checkpoints in)
 from ..core.capture import returned_by
 from ..core.checks import (
     built_by,
@@ -23,14 +22,16 @@ from ..core.checks import (
     refusal,
 )
 from ..core.deployed import Deployed
+from ..core.finite import LossGuard, idle_loss
 from ..core.gradient_balance import GradientBalance
 from ..core.head_output import (
     attach_prediction,
-    channels_told,
-    label_weights,
+    in_channels_explained,
     num_keypoints,
     prediction,
+    taught_weights,
 )
+from ..core.loading import look_at_load_from
 from ..core.loss import sum_of_losses
 from ..core.paramwise import compare_paramwise
 from ..core.schedule import Schedule
@@ -90,6 +91,8 @@ class OCDHead(BaseHead):
             export. It sees what the deployed head sees, its neck's output.
         assistant_weight (float): Factor of its teaching, SmoothL1 on coordinates, KL on bins.
         assistant_schedule (dict, optional): As ``cross_schedule``.
+        non_finite (str): ``'stop'`` or ``'skip'``: what is done with a loss besides the deployed
+            head's that is NaN or infinite, see :class:`LossGuard`.
 
     The ``test_cfg`` of the model may have ``branch``: ``'deploy'`` (the default), ``'heatmap'``,
     ``'assistant'``, or ``'all'``, which predicts with the deployed head and adds every head's
@@ -112,15 +115,19 @@ class OCDHead(BaseHead):
         assistant: Optional[dict] = None,
         assistant_weight: float = 1.0,
         assistant_schedule: Optional[dict] = None,
+        non_finite: str = 'stop',
         init_cfg: Optional[dict] = None,
     ):
         if init_cfg is not None:
             raise refusal('head.init_cfg', init_cfg, 'give it in head.deploy.head')
         super().__init__()
         self._test_cfg: dict = {}
-        known = isinstance(deploy, dict) and set(deploy) <= {'neck', 'head'}
-        if not known or deploy.get('head') is None:
-            raise refusal('head.deploy', deploy, 'give dict(neck=None or a config, head=...)')
+        self.guard = LossGuard(non_finite, 'head')
+        give = 'give dict(neck=None or a config, head=...)'
+        if not isinstance(deploy, dict) or deploy.get('head') is None:
+            raise refusal('head.deploy', deploy, give)
+        for name in deploy.keys() - {'neck', 'head'}:
+            raise refusal(f'head.deploy.{name}', deploy[name], f'nothing reads it, {give}')
         self.heatmap_weight = checked_weight(heatmap_weight, 'head.heatmap_weight')
         self.detach_feature = checked_bool(detach_feature, 'head.detach_feature')
         self.assistant_weight = checked_weight(assistant_weight, 'head.assistant_weight')
@@ -138,8 +145,8 @@ class OCDHead(BaseHead):
         with torch.random.fork_rng(devices=[]):
             self.heatmap = self._heatmap_head(heatmap)
             self.cross = self._cross_loss(cross)
-            factor = GradientBalance.build(balance, 'head.balance')
-            self.balance = None if self.heatmap_weight == 0 or detach_feature else factor
+            built = GradientBalance.build(balance, 'head.balance')
+            self.balance = None if self.heatmap_weight == 0 or detach_feature else built
             self.assistant = None if assistant is None else self._assistant(assistant)
         for part, weight in (
             (self.heatmap, self.heatmap_weight),
@@ -150,7 +157,7 @@ class OCDHead(BaseHead):
 
     def _cross_weight(self, weight: Optional[float]) -> float:
         weight = CROSS_WEIGHT[self.kind] if weight is None else weight
-        if checked_weight(weight, 'head.cross_weight') > 0 == self.heatmap_weight:
+        if checked_weight(weight, 'head.cross_weight') > 0 and self.heatmap_weight == 0:
             raise ValueError(
                 f'head.heatmap_weight=0 with head.cross_weight={weight!r}: the heatmap head would '
                 'never learn what it teaches; give heatmap_weight > 0 or cross_weight=0'
@@ -208,6 +215,7 @@ class OCDHead(BaseHead):
 
     def init_weights(self) -> None:
         """The deployed part as it would be alone, then the rest with random numbers of its own."""
+        look_at_load_from()
         self.deploy.init_weights()
         with torch.random.fork_rng(devices=[]):
             for part in (self.heatmap, self.assistant):
@@ -276,20 +284,20 @@ class OCDHead(BaseHead):
         compare_paramwise(self, 'head.')
         necked = self._necked(feats)
         deployed = self.deploy['head']
-        told = channels_told(deployed, necked, 'head.deploy.head')
-        with told, returned_by(deployed) as outputs:
+        explained = in_channels_explained(deployed, necked, 'head.deploy.head')
+        with explained, returned_by(deployed) as outputs:
             losses = dict(deployed.loss(necked, batch_data_samples, train_cfg))
         student = prediction(self.kind, outputs[-1])
         task = sum_of_losses(losses)
-        cross = self.cross_weight * self.cross_schedule.now()
+        cross_factor = self.cross_weight * self.cross_schedule.now()
 
         if self.heatmap_weight > 0:
             targets = heatmap_samples(batch_data_samples, size=self.heatmap.decoder.heatmap_size)
             features = [feats] if isinstance(feats, Tensor) else list(feats)
             if self.detach_feature:
                 features = [f.detach() for f in features]
-            told = channels_told(self.heatmap, features, 'head.heatmap')
-            with told, returned_by(self.heatmap) as maps:
+            explained = in_channels_explained(self.heatmap, features, 'head.heatmap')
+            with explained, returned_by(self.heatmap) as maps:
                 settings = {**train_cfg, 'compute_acc': False}
                 own = self.heatmap.loss(tuple(features), targets, settings)
             heatmap_loss = sum_of_losses(own)
@@ -299,24 +307,27 @@ class OCDHead(BaseHead):
             losses['loss_heatmap'] = factor * heatmap_loss
             losses['heatmap_factor'] = factor.detach()
             losses['loss_cross'] = task.new_zeros(())
-            if cross > 0:
+            if cross_factor > 0:
                 teacher = maps[-1].detach()
-                weight = label_weights(batch_data_samples)
-                losses['loss_cross'] = cross * self.cross(student, teacher, weight)
+                weight = taught_weights(batch_data_samples)
+                losses['loss_cross'] = cross_factor * self.cross(student, teacher, weight)
 
         if self.assists:
             losses.update(self._assistant_losses(necked, batch_data_samples, train_cfg, student))
+        ours = ('loss_heatmap', 'loss_cross', 'loss_assistant', 'loss_from_assistant')
+        parts = self.heatmap, self.assistant
+        self.guard(losses, [n for n in ours if n in losses], task, lambda _: idle_loss(*parts))
         return losses
 
     def _assistant_losses(self, necked, samples, train_cfg: dict, student) -> dict:
-        told = channels_told(self.assistant, necked, 'head.assistant')
-        with told, returned_by(self.assistant) as outputs:
+        explained = in_channels_explained(self.assistant, necked, 'head.assistant')
+        with explained, returned_by(self.assistant) as outputs:
             own = sum_of_losses(self.assistant.loss(necked, samples, train_cfg))
         output = prediction(self.kind, outputs[-1])
         factor = self.assistant_weight * self.assistant_schedule.now()
         if factor == 0:
             return {'loss_assistant': own, 'loss_from_assistant': own.new_zeros(())}
-        weight = label_weights(samples)
+        weight = taught_weights(samples)
         if self.kind == 'bins':
             teacher = tuple(axis.detach() for axis in output)
             taught = self.assistant_loss(student, teacher, weight)

@@ -17,8 +17,8 @@ from mmpose.codecs.base import BaseKeypointCodec
 from mmpose.registry import KEYPOINT_CODECS, MODELS
 from torch import Tensor, nn
 
-from ..core.checks import built_by, checked_number, refusal
-from ..core.loss import DistillationLoss, wide
+from ..core.checks import built_by, checked_factor, refusal
+from ..core.loss import DistillationLoss, upcast
 from .reading import decode_heatmaps, pixel_size, render_gaussians
 
 
@@ -42,7 +42,7 @@ def cross_coordinates(
     Returns:
         A scalar, the mean over B K 2, computed in float32 at least.
     """
-    student = wide(student)
+    student = upcast(student)
     coords, peaks = decode_heatmaps(heatmaps)
     weight = peaks.clamp(0, 1)
     if target_weight is not None:
@@ -68,7 +68,7 @@ def cross_heatmaps(
     Returns:
         A scalar, the mean over B K H W, computed in float32 at least.
     """
-    rendered = render_gaussians(wide(student) / pixel, heatmaps.shape[:1:-1], sigma)
+    rendered = render_gaussians(upcast(student) / pixel, heatmaps.shape[:1:-1], sigma)
     loss = (rendered - heatmaps.detach().to(rendered.dtype)).square().mean((2, 3))  # (B, K)
     return (loss if target_weight is None else loss * target_weight).mean()
 
@@ -164,7 +164,7 @@ class CrossCoordinateLoss(CrossRepresentationLoss):
 
     def __init__(self, beta: float = 1.0, **settings):
         super().__init__(**settings)
-        self.beta = checked_number(beta, f'{self.key}.beta', above=0)
+        self.beta = checked_factor(beta, f'{self.key}.beta')
 
     def forward(
         self, student: Tensor, heatmaps: Tensor, target_weight: Optional[Tensor] = None

@@ -9,7 +9,7 @@ from mmpose.codecs import MSRAHeatmap, UDPHeatmap
 from mmpose.codecs.base import BaseKeypointCodec
 from torch import Tensor
 
-from ..core.loss import wide
+from ..core.loss import upcast
 
 
 def pixel_size(codec: BaseKeypointCodec, key: str = 'heatmap_codec') -> tuple[float, float]:
@@ -67,7 +67,7 @@ def decode_heatmaps(heatmaps: Tensor, window: int = 7, power: int = 4) -> tuple[
         Coordinates x, y (B, K, 2) in heatmap pixels, and peaks (B, K), in float32 at least. A
         map with no value above 0 gives its arg-max.
     """
-    maps = wide(heatmaps)
+    maps = upcast(heatmaps)
     height, width = maps.shape[2:]
     flat = maps.flatten(2)
     peaks, index = flat.max(-1)
@@ -146,7 +146,7 @@ def marginals(
         Of x and y the marginals (B, K, bins) with peak 1 (0 everywhere for an empty map), in
         float32 at least.
     """
-    maps = wide(heatmaps).clamp(min=0)
+    maps = upcast(heatmaps).clamp(min=0)
     found = []
     for axis, matrix, exponent in zip((2, 3), to_bins, power):
         # mixed precision would make the product in half, where a low peak is 0

@@ -14,8 +14,8 @@ from mmpose.codecs.base import BaseKeypointCodec
 from mmpose.registry import MODELS
 from torch import Tensor, nn
 
-from ..core.checks import checked_bool, checked_number
-from ..core.loss import softmax_kl, wide
+from ..core.checks import checked_bool, checked_factor
+from ..core.loss import softmax_kl, upcast
 from .losses import CrossRepresentationLoss
 from .reading import interpolation, marginals, matching_power
 
@@ -45,7 +45,7 @@ def cross_simcc(
     total = 0.0
     for s, t in zip(student, teacher):
         # times beta the logits may not fit half precision
-        total = total + softmax_kl(wide(s) * beta / temperature, t / temperature)  # (B, K)
+        total = total + softmax_kl(upcast(s) * beta / temperature, t / temperature)  # (B, K)
     return (total * weight).mean() * temperature**2
 
 
@@ -73,7 +73,7 @@ class CrossSimCCLoss(CrossRepresentationLoss):
 
     def __init__(self, temperature: float = 1.0, match_width: bool = True, **settings):
         super().__init__(**settings)
-        self.temperature = checked_number(temperature, f'{self.key}.temperature', above=0)
+        self.temperature = checked_factor(temperature, f'{self.key}.temperature')
         self.match_width = checked_bool(match_width, f'{self.key}.match_width')
 
     def bind(
@@ -114,7 +114,7 @@ class CrossSimCCLoss(CrossRepresentationLoss):
     ) -> Tensor:
         """The weighted loss; arguments as in :func:`cross_simcc`, and heatmaps (B, K, H, W)."""
         weight = self.used(target_weight)
-        confidence = wide(heatmaps.detach().flatten(2).amax(-1).clamp(0, 1))
+        confidence = upcast(heatmaps.detach().flatten(2).amax(-1).clamp(0, 1))
         loss = cross_simcc(
             student, self.teacher(heatmaps), confidence, weight, self.temperature, self.beta
         )

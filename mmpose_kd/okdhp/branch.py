@@ -27,6 +27,8 @@ from ..core.checks import (
 from .splits import build_piece, run_steps
 from .trunk import TrunkFeatures
 
+MOST_BRANCHES = 100  # each is the rest of a network
+
 
 class Branch(BaseModule):
     """The rest of a stock backbone, an optional stock neck, and a stock heatmap head.
@@ -116,7 +118,7 @@ class Branch(BaseModule):
                 feats,
                 *state,  # so that torch sees the device whose random state it has to keep
                 use_reentrant=False,
-                context_fn=lambda: (contextlib.nullcontext(), norm_statistics_kept(self)),
+                context_fn=lambda: (contextlib.nullcontext(), frozen_batchnorm_statistics(self)),
             )
         return self._run(feats)
 
@@ -132,8 +134,11 @@ class Branch(BaseModule):
 
 
 @contextlib.contextmanager
-def norm_statistics_kept(module: nn.Module) -> Iterator[None]:
-    """Run a second time what has been run already, without counting it twice in BatchNorm."""
+def frozen_batchnorm_statistics(module: nn.Module) -> Iterator[None]:
+    """While it lasts, a forward pass leaves the running statistics of BatchNorm as they are.
+
+    For a pass that is computed a second time.
+    """
     norms = [m for m in module.modules() if isinstance(getattr(m, 'running_mean', None), Tensor)]
     momenta = [norm.momentum for norm in norms]
     counts = [norm.num_batches_tracked.clone() for norm in norms]
@@ -186,7 +191,7 @@ def merge_branches(
         ValueError: T is no number of branches, or there is not one dict of changes for each; a
             change is not of one of these three, or no dict.
     """
-    checked_whole(num_branches, 'head.num_branches', least=1)
+    checked_whole(num_branches, 'head.num_branches', least=1, most=MOST_BRANCHES)
     if changes is None:
         changes = [{}] * num_branches
     if len(checked_dicts(changes, 'head.branches')) != num_branches:
@@ -202,7 +207,8 @@ def merge_branches(
         unknown = set(change) - set(common)
         if unknown:
             raise ValueError(
-                f'head.branches.{t} has {sorted(unknown)}: a branch can change {list(common)}'
+                f'head.branches.{t} has {sorted(unknown, key=str)}: a branch can change '
+                f'{list(common)}, leave the rest out'
             )
         for name, value in change.items():
             checked_dict(value, f'head.branches.{t}.{name}', optional=name == 'neck')

@@ -10,7 +10,16 @@ from mmengine.model import BaseModule
 from mmpose.registry import MODELS
 from torch import Tensor, nn
 
-from ..core.checks import checked_choice, checked_whole, is_whole, refusal
+from ..core.checks import (
+    LARGEST,
+    checked_choice,
+    checked_init,
+    checked_whole,
+    is_list,
+    is_whole,
+    refusal,
+)
+from .branch import MOST_BRANCHES
 
 FORMS = ('light', 'released', 'paper')
 
@@ -29,9 +38,9 @@ def weighted_ensemble(heatmaps: Tensor, attention: Tensor) -> Tensor:
 
 
 def _checked_kernels(sizes: Sequence[int]) -> tuple[int, ...]:
-    good = isinstance(sizes, Sequence) and not isinstance(sizes, str) and len(sizes) > 0
-    if not good or not all(is_whole(k) and k > 0 and k % 2 for k in sizes):
-        raise refusal('fau.kernel_sizes', sizes, 'give odd whole numbers, at least one')
+    good = is_list(sizes) and len(sizes) > 0
+    if not good or not all(is_whole(k) and 0 < k < 100 and k % 2 for k in sizes):
+        raise refusal('fau.kernel_sizes', sizes, 'give odd whole numbers below 100, at least one')
     return tuple(sizes)
 
 
@@ -78,13 +87,13 @@ class FAU(BaseModule):
         stride: int = 4,
         init_cfg=None,
     ):
-        super().__init__(init_cfg)
+        super().__init__(checked_init(init_cfg, 'fau.init_cfg'))
         self.form = checked_choice(form, 'fau.form', FORMS)
-        self.num_branches = checked_whole(num_branches, 'fau.num_branches', least=1)
-        self.num_keypoints = checked_whole(num_keypoints, 'fau.num_keypoints', least=1)
-        self.stride = checked_whole(stride, 'fau.stride', least=1)
-        checked_whole(in_channels, 'fau.in_channels', least=1)
-        checked_whole(mid_channels, 'fau.mid_channels', least=1)
+        self.num_branches = checked_whole(num_branches, 'fau.num_branches', 1, MOST_BRANCHES)
+        self.num_keypoints = checked_whole(num_keypoints, 'fau.num_keypoints', 1, LARGEST)
+        self.stride = checked_whole(stride, 'fau.stride', 1, LARGEST)
+        checked_whole(in_channels, 'fau.in_channels', 1, LARGEST)
+        checked_whole(mid_channels, 'fau.mid_channels', 1, LARGEST)
         kernel_sizes = _checked_kernels(kernel_sizes)
 
         if form == 'paper':

@@ -15,15 +15,32 @@ from mmpose.registry import MODELS
 from mmpose.utils.tensor_utils import to_numpy
 from torch import Tensor, nn
 
-from ..core.checks import built_by, checked_choice, checked_dict, is_whole, refusal
+from ..core.checks import (
+    built_by,
+    checked_bool,
+    checked_choice,
+    checked_dict,
+    checked_init,
+    is_whole,
+    refusal,
+)
 from ..core.deployed import Deployed
-from ..core.head_output import attach_prediction, flip_test, ground_truth, label_weights
+from ..core.finite import LossGuard, idle_loss
+from ..core.head_output import (
+    attach_prediction,
+    flip_test,
+    ground_truth,
+    label_weights,
+    taught_weights,
+)
+from ..core.loading import look_at_load_from
+from ..core.loss import sum_of_losses
 from ..core.paramwise import compare_paramwise
 from ..losses.joints_mse import JointsMSELoss
 from .branch import Branch, merge_branches, shared_stages_head, stage_loss
 from .fau import weighted_ensemble
 from .fitting import check_branches
-from .loading import tell_alike
+from .loading import warn_if_branches_stay_equal
 from .presets import loss_settings
 from .statistics import branch_statistics
 from .trunk import TrunkFeatures, trunk_source
@@ -76,6 +93,8 @@ class OKDHPHead(BaseHead):
             training accuracy and (unless it names another) the export are about.
         with_cp (bool): Compute the branches again in the backward pass instead of keeping their
             activations: less memory, one more forward pass of the branches.
+        non_finite (str): ``'stop'`` or ``'skip'``: what is done with a loss of the ensemble or
+            of distillation that is NaN or infinite, see :class:`LossGuard`.
 
     The ``test_cfg`` of the model may have ``branch``: an index, ``'ensemble'``, or ``'all'``,
     which predicts with the deployed branch and adds the predictions of all branches and of the
@@ -103,12 +122,16 @@ class OKDHPHead(BaseHead):
         detach_ensemble: Optional[bool] = None,
         deploy_branch: int = 0,
         with_cp: bool = False,
+        non_finite: str = 'stop',
         init_cfg: Optional[dict] = None,
     ):
         if 'Pretrained' in str(init_cfg):
             raise refusal('head.init_cfg', init_cfg, 'give it in head.head, or give load_from')
-        super().__init__(init_cfg)
+        super().__init__(checked_init(init_cfg, 'head.init_cfg'))
         self._test_cfg: dict = {}
+        checked_bool(with_cp, 'head.with_cp')
+        checked_dict(fau, 'head.fau', optional=True)
+        self.guard = LossGuard(non_finite, 'head')
         parts = {'backbone': backbone, 'neck': neck, 'head': head}
         self.branch_configs = merge_branches(parts, branches, num_branches)
         self.num_branches = num_branches
@@ -139,12 +162,15 @@ class OKDHPHead(BaseHead):
         self.watch = False
         self.watched: dict[str, Tensor] = {}
         self.fau = None
-        if checked_dict(fau, 'head.fau', optional=True) is not None and num_branches > 1:
+        if fau is not None and num_branches > 1:
             sizes = {
                 'in_channels': channels[fau_input],
                 'num_keypoints': self.branches[0].head.out_channels,
                 'num_branches': num_branches,
             }
+            for name in sizes.keys() & fau.keys():
+                give = f'it follows from the model ({sizes[name]}), leave it out'
+                raise refusal(f'head.fau.{name}', fau[name], give)
             self.fau = built_by(MODELS, {'type': 'FAU', **fau, **sizes}, 'head.fau')
             if not self.distils:
                 self.fau.requires_grad_(False)  # else DDP would wait for its gradients
@@ -153,6 +179,11 @@ class OKDHPHead(BaseHead):
                     'head.ensemble_weight=0 with head.detach_ensemble=True: the FAU would never '
                     'learn; give ensemble_weight > 0, detach_ensemble=False, or fau=None'
                 )
+
+    def init_weights(self) -> None:
+        """As MMEngine does it, after a look at the checkpoint that follows."""
+        look_at_load_from()
+        super().init_weights()
 
     # ---------------------------------------------------------------- settings
 
@@ -250,7 +281,7 @@ class OKDHPHead(BaseHead):
         return [heatmaps[name] for name in names]
 
     #: called by :mod:`mmpose_kd.core.loading` with what a checkpoint of the plain model had
-    plain_weights_arrived = tell_alike
+    plain_weights_arrived = warn_if_branches_stay_equal
 
     # ---------------------------------------------------------------- training
 
@@ -285,18 +316,22 @@ class OKDHPHead(BaseHead):
             )
 
         if self.distils:
+            own = sum_of_losses(losses)
             ensemble, attention = self.forward_ensemble(feats, heatmaps)
             task_loss = stage_loss(self.branches[self.deploy_branch].head, -1)
             losses['loss_ensemble'] = self.ensemble_weight * task_loss(ensemble, target, weight)
             teacher = ensemble.detach() if self.detach_ensemble else ensemble
             outputs = [*shared, *(maps for own in stages for maps in own)]
-            kd = sum(self.kd_loss(maps, teacher, weight) for maps in outputs)
+            taught = taught_weights(batch_data_samples)
+            kd = sum(self.kd_loss(maps, teacher, taught) for maps in outputs)
             losses['loss_kd'] = self.kd_schedule.now() * kd
             if self.watch:
                 self.watched = branch_statistics(
                     heatmaps, attention, self.kd_loss, teacher, task_loss, target, weight
                 )
                 self.watched['kd_gradient_share'] *= self.kd_schedule.now()
+            names = ['loss_ensemble', 'loss_kd']
+            self.guard(losses, names, own, lambda _: idle_loss(self.fau))
 
         if train_cfg.get('compute_acc', True):
             _, accuracy, _ = pose_pck_accuracy(

@@ -9,7 +9,7 @@ from torch import nn
 from ..core.loading import say_once
 
 
-def tell_alike(head: nn.Module, names: Collection[str]) -> None:
+def warn_if_branches_stay_equal(head: nn.Module, names: Collection[str]) -> None:
     """A warning if branches with the same weights will stay the same.
 
     Equal branches get equal gradients from their task losses and from the KL. What tells them

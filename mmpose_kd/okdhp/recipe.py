@@ -53,9 +53,9 @@ def distilled(cfg: dict) -> dict:
     """The config with three branches in the place of backbone, neck and head.
 
     The backbone is split where the shipped configs split one of its kind, see
-    :func:`default_split`. Weights of a whole model that the training would start from
-    (``load_from``, ``model.init_cfg``) are those of the backbone only: heads that start alike
-    would stay alike.
+    :func:`default_split`. A checkpoint of the whole model that the training would start from
+    (``load_from``, ``model.init_cfg``) is loaded into the backbone only, by its ``init_cfg``:
+    heads that start from equal weights would stay equal.
 
     Args:
         cfg: A whole config with a stock top-down heatmap model.

@@ -230,7 +230,9 @@ def split_point(backbone: nn.Module, split: str) -> int:
     if split not in names:
         choices = ', '.join(repr(name) for name in names if name != 'end')
         kind = type(backbone).__name__
-        raise refusal('split', split, f"{kind} can be split after {choices}, or at 'end'")
+        raise refusal(
+            'split', split, f"{kind} can be split after {choices}, or at 'end': give one"
+        )
     return names.index(split) + 1
 
 

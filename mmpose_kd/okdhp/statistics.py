@@ -17,7 +17,7 @@ from mmpose.registry import HOOKS
 from torch import Tensor
 
 from ..core.checks import checked_whole
-from ..core.runner import tell_lost_hooks, unwrapped
+from ..core.runner import check_hooks, unwrapped
 
 
 def attention_statistics(attention: Tensor) -> dict[str, Tensor]:
@@ -148,8 +148,8 @@ class BranchStatisticsHook(Hook):
         )
 
     def before_run(self, runner: Runner) -> None:
-        """Tell if the config has lost inherited hooks."""
-        tell_lost_hooks(runner)
+        """Look at the run's hooks: see :func:`check_hooks`."""
+        check_hooks(runner, self)
 
     def before_train(self, runner: Runner) -> None:
         """Refuse models that have nothing to write."""

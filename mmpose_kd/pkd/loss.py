@@ -5,7 +5,7 @@ from __future__ import annotations
 from mmpose.registry import MODELS
 from torch import Tensor
 
-from ..core.loss import DistillationLoss, wide
+from ..core.loss import DistillationLoss, upcast
 
 
 def pearson_distance(student: Tensor, teacher: Tensor, eps: float = 1e-6) -> Tensor:
@@ -28,7 +28,7 @@ def pearson_distance(student: Tensor, teacher: Tensor, eps: float = 1e-6) -> Ten
 
 
 def _standard(feature: Tensor, eps: float) -> Tensor:
-    channels = wide(feature).transpose(0, 1).flatten(1)  # (C, B H W)
+    channels = upcast(feature).transpose(0, 1).flatten(1)  # (C, B H W)
     centred = channels - channels.mean(1, keepdim=True)
     return centred / (channels.std(1, unbiased=False, keepdim=True) + eps)
 

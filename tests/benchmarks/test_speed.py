@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmengine.config import Config
 from mmpose.registry import MODELS
 
 from mmpose_kd.losses.joints_mse import JointsMSELoss
 
+from ..helpers.configs import shrunk
 from ..helpers.models import RESNET, SIZE, okdhp_config
 from ..helpers.ocd import batch_of, codec_of, ocd_of
 
@@ -49,6 +51,13 @@ TWICE = Bench(rounds=2)
 def small():
     """A ResNet of 8 channels, cut before its last stage."""
     return Network(okdhp_config(RESNET, 'stage3'), batch=2)
+
+
+@pytest.fixture
+def small_configs(monkeypatch):
+    """The shipped configs are read with fewer layers and a smaller picture."""
+    whole = Config.fromfile
+    monkeypatch.setattr(Config, 'fromfile', staticmethod(lambda path: shrunk(whole(path))))
 
 
 def cells(markdown):
@@ -299,7 +308,7 @@ def test_mmposes_distiller_is_measured_on_the_same_losses():
 
 
 def test_the_cached_step_does_not_run_the_teacher(tmp_path):
-    cfg = distiller.offline('hhd_mobilenetv2_coco')
+    cfg = shrunk(distiller.offline('hhd_mobilenetv2_coco'))
     cfg.model.teachers[0].config = cfg.model.student  # small, and any model can teach itself
     entry = cfg.model.distill[0]
     entry.teacher = entry.student
@@ -323,9 +332,9 @@ def test_the_distiller_table_names_its_parts():
     assert {'PoseDistiller', "MMPose's DWPoseDistiller", 'student step'} <= rows.keys()
 
 
-def test_the_step_with_guides_is_compared_with_its_parts():
+def test_the_step_with_guides_is_compared_with_its_parts(small_configs):
     names = ['dskd_mobilenetv2_mpii']
-    rows = cells(dskd.dskd_table(BENCH, names=names, batch=1, guides=(1, 2)))
+    rows = cells(dskd.dskd_table(BENCH, names=names, batch=2, guides=(1, 2)))
     assert rows[dskd.PLAIN][1] == '1.000'
     assert {'guide forward', dskd.parts(2), 'DSKD, 1 guides', 'DSKD, 2 guides'} <= rows.keys()
     # guides keep no graph: more of them do not need more memory than one of them
@@ -383,7 +392,7 @@ def test_the_mean_step_measures_in_one_of_twenty():
     assert ocd.amortised(times, 20).seconds[ocd.OCD] == pytest.approx([1.1, 2.0])
 
 
-def test_the_step_of_ocd_is_compared_with_its_parts():
+def test_the_step_of_ocd_is_compared_with_its_parts(small_configs):
     rows = cells(ocd.ocd_table(BENCH, names=['ocd_simcc_mobilenetv2_coco'], batch=1))
     assert rows[ocd.PARTS][1] == '1.000'
     assert set(rows) == {ocd.PLAIN, ocd.PARTS, ocd.OCD, ocd.RESTING, ocd.MEASURING, ocd.WITHOUT}

@@ -10,7 +10,7 @@ from mmpose_kd.core.loss import (
     softmax_kl,
     sum_of_losses,
     takes_target_weight,
-    wide,
+    upcast,
 )
 
 from ..helpers.distillers import distiller, gradients
@@ -26,8 +26,8 @@ def test_the_divergence_is_the_one_of_the_textbook_and_0_at_equality():
 
 
 def test_sums_are_taken_in_float32_at_least():
-    assert wide(torch.zeros(1, dtype=torch.bfloat16)).dtype == torch.float32
-    assert wide(torch.zeros(1, dtype=torch.float64)).dtype == torch.float64
+    assert upcast(torch.zeros(1, dtype=torch.bfloat16)).dtype == torch.float32
+    assert upcast(torch.zeros(1, dtype=torch.float64)).dtype == torch.float64
 
 
 def test_what_is_summed_is_what_mmengine_trains_on():

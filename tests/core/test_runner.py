@@ -3,7 +3,7 @@
 import pytest
 from mmengine.config import Config
 
-from mmpose_kd.core.runner import tell_lost_hooks
+from mmpose_kd.core.runner import warn_of_lost_hooks
 from mmpose_kd.distiller.cache_hook import TeacherCacheHook
 from mmpose_kd.distiller.metrics_hook import TeacherMetricsHook
 from mmpose_kd.dskd.hook import DSKDHook
@@ -32,8 +32,8 @@ def said(folder, hooks=(), **files):
     for name, text in files.items():
         (folder / f'{name}.py').write_text(text)
     run = Run(Config.fromfile(folder / f'{name}.py', import_custom_modules=False), hooks)
-    tell_lost_hooks(run)
-    tell_lost_hooks(run)  # another hook
+    warn_of_lost_hooks(run)
+    warn_of_lost_hooks(run)  # another hook
     return run.said
 
 
@@ -76,13 +76,13 @@ def test_a_base_that_is_gone_does_not_stop_the_run(tmp_path):
     (tmp_path / 'mine.py').write_text("_base_ = ['base.py']\ncustom_hooks = []")
     run = Run(Config.fromfile(tmp_path / 'mine.py'))
     (tmp_path / 'base.py').unlink()
-    tell_lost_hooks(run)
+    warn_of_lost_hooks(run)
     assert run.said == []
 
 
 def test_a_config_that_is_no_file_is_nothing_to_compare():
     run = Run(Config(dict(custom_hooks=[])))
-    tell_lost_hooks(run)
+    warn_of_lost_hooks(run)
     assert run.said == []
 
 

@@ -36,6 +36,8 @@ from mmpose_kd.core.safe_loading import (
 from ..helpers.crafted import HARMLESS, REFUSED, whole, write_pickle
 from ..helpers.forks import in_a_fork
 
+pytestmark = pytest.mark.reliability
+
 from_torch_2_6 = pytest.mark.skipif(not has_list_of_globals(), reason='torch has no list before')
 
 

@@ -1,14 +1,13 @@
 """TeacherCacheHook in MMPose's runner: teachers run once, and the run is the same run."""
 
 import copy
+import os
 import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
-import time
 import uuid
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -25,6 +24,7 @@ from mmpose_kd.distiller.teacher import Teacher
 from mmpose_kd.export import export_student
 
 from ..helpers import ROOT
+from ..helpers.layout import leave_layout_out
 from ..helpers.models import HRNET, RESNET, SIZE, build, plain_config
 from ..helpers.runs import draw, run_config
 
@@ -79,16 +79,6 @@ def teacher(tmp_path_factory):
         model = build(with_17(HRNET), seed)
         torch.save({'state_dict': model.state_dict()}, folder / f'{seed}.pth')
     return dict(config=with_17(HRNET), checkpoint=str(folder / '0.pth'))
-
-
-def quick_text(config):
-    """The config as Python; MMEngine's own takes seconds to lay it out prettily."""
-    return ''.join(f'{key} = {value!r}\n' for key, value in config.to_dict().items())
-
-
-@pytest.fixture(autouse=True)
-def quick_dumps(monkeypatch):
-    monkeypatch.setattr(Config, 'pretty_text', property(quick_text))
 
 
 def with_17(backbone):
@@ -301,19 +291,26 @@ def test_a_model_without_teachers_is_refused(data, tmp_path, teacher):
 # ------------------------------------------------------------------ a process that is killed
 
 SCRIPT = """
-import sys
+import os, sys
 sys.path.insert(0, {root!r})
-from tests.distiller.test_cache_hook import stall
-stall(*sys.argv[1:])
+from tests.distiller.test_cache_hook import killed_while
+
+children = []
+for moment, config in {configs!r}.items():
+    children.append(os.fork())
+    if children[-1] == 0:
+        killed_while(moment, config)
+        os._exit(1)  # never comes here
+for child in children:
+    print('\\nENDED', os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
 
 
-def stall(config, moment, sign):
-    """Runs in a process of its own: trains until a moment, leaves a sign, and waits."""
+def killed_while(moment, config):
+    """Runs in a process of its own, which kills itself as no handler could notice."""
 
-    def wait():
-        Path(sign).touch()
-        time.sleep(600)
+    def end():
+        os.kill(os.getpid(), signal.SIGKILL)
 
     def traced(cache, *args):
         opened(cache, *args)
@@ -323,11 +320,11 @@ def stall(config, moment, sign):
         statements.append(sql)
         rows = [sql for sql in statements if sql.startswith('INSERT OR IGNORE INTO outputs')]
         if sql == 'COMMIT' and len(rows) > 4:  # the second batch
-            wait()
+            end()
 
     def counting(*args):
         steps.append(1)
-        return wait() if len(steps) == 4 else loss(*args)  # in the second epoch
+        return end() if len(steps) == 4 else loss(*args)  # in the second epoch
 
     statements, steps = [], []
     opened, loss = TeacherCache._open, PoseDistiller.loss
@@ -335,33 +332,23 @@ def stall(config, moment, sign):
         TeacherCache._open = traced
     else:
         PoseDistiller.loss = counting
-    Config.pretty_text = property(quick_text)
+    leave_layout_out()
     train(Config.fromfile(config).to_dict())
 
 
 def test_a_killed_run_is_run_again_or_resumed_and_gives_the_same_weights(data, tmp_path, teacher):
-    script = SCRIPT.format(root=str(ROOT))
-    configs, processes = {}, {}
+    configs = {}
     for moment in ('writing', 'training'):
         folder = tmp_path / moment
         configs[moment] = cached(data, folder, folder / 'cache', teacher, epochs=3)
         Config(configs[moment]).dump(tmp_path / f'{moment}.py')
-        arguments = [str(tmp_path / f'{moment}.py'), moment, str(tmp_path / f'{moment}.sign')]
-        processes[moment] = subprocess.Popen(
-            [sys.executable, '-W', 'ignore', '-c', script, *arguments],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-    try:
-        undisturbed = train(cached(data, tmp_path / 'a', tmp_path / 'a/cache', teacher, epochs=3))
-        for moment, process in processes.items():
-            while not (tmp_path / f'{moment}.sign').exists():
-                assert process.poll() is None
-                time.sleep(0.1)
-    finally:
-        for process in processes.values():
-            process.kill()
-    assert [process.wait() for process in processes.values()] == [-signal.SIGKILL] * 2
+    files = {moment: str(tmp_path / f'{moment}.py') for moment in configs}
+    done = subprocess.run(
+        [sys.executable, '-W', 'ignore', '-c', SCRIPT.format(root=str(ROOT), configs=files)],
+        capture_output=True, text=True, timeout=600,
+    )  # fmt: skip
+    assert done.stdout.count(f'ENDED {-signal.SIGKILL}') == 2, done.stderr[-3000:]
+    undisturbed = train(cached(data, tmp_path / 'a', tmp_path / 'a/cache', teacher, epochs=3))
     assert (tmp_path / 'writing/cache/teacher0.sqlite-journal').exists()
     assert entries(tmp_path / 'writing/cache') == 4  # the batch that was under way is not there
 

@@ -33,6 +33,24 @@ def test_the_loss_is_the_named_loss_of_the_named_outputs():
     torch.testing.assert_close(losses['loss_heatmaps'], expected)
 
 
+def test_a_balanced_loss_pulls_at_the_students_output_weight_times_as_strongly_as_its_own():
+    balance = dict(interval=2, warmup=1)
+    model = distiller(dict(weight=3.0, balance=balance, name='kd'))
+    maps = []
+    layer = model.student.head.final_layer
+    layer.register_forward_hook(lambda _, __, output: maps.append(output))
+    losses = model.loss(images(), samples())
+    own, kd = (
+        torch.autograd.grad(losses[name], maps[-1], retain_graph=True)[0].norm()
+        for name in ('loss_kpt', 'loss_kd')
+    )
+    torch.testing.assert_close(kd, 3.0 * own)
+    plain = distiller(dict(weight=3.0, name='kd')).loss(images(), samples())
+    torch.testing.assert_close(losses['loss_kd'], plain['loss_kd'] / 3.0 * losses['kd_factor'])
+    assert set(losses) - set(plain) == {'kd_factor'}
+    assert 'distill.0.balance.norms' in model.state_dict()
+
+
 def test_the_weight_follows_the_schedule_and_an_idle_teacher_is_not_run(monkeypatch):
     model = distiller(
         dict(schedule=dict(type='linear_decay'), weight=2.0), dict(schedule=dict(start=3))

@@ -57,6 +57,9 @@ class Failing(BaseTransform):
         raise OSError('no picture')
 
 
+BOXED = [STEPS[0], dict(type='GetBBoxCenterScale'), STEPS[-1]]
+
+
 def person(**changes):
     keypoints = np.array([[[60.0, 40.0], [45.0, 90.0], [75.0, 95.0]]], dtype=np.float32)
     img = np.random.default_rng(0).integers(0, 256, (140, 120, 3), dtype=np.uint8)
@@ -185,3 +188,21 @@ def test_without_it_a_packed_sample_is_the_stock_one():
 def test_a_wrong_setting_is_told(settings, message):
     with pytest.raises(ValueError, match=message):
         pipeline(**settings)
+
+
+@pytest.mark.parametrize('value', [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize('name', ['keypoints', 'keypoints_visible', 'bbox_score'])
+def test_broken_annotations_are_not_blamed_on_a_step(name, value):
+    broken = person()
+    broken[name].reshape(-1)[0] = value
+    fixed = TRANSFORMS.build(dict(type='FixedAugmentations', transforms=BOXED))
+    with np.errstate(all='ignore'):
+        for _ in range(3):
+            assert fixed(dict(broken))['augmentation'][0] == person_key(broken)
+
+
+def test_a_step_with_its_own_random_numbers_is_found_in_broken_annotations_too():
+    broken = person(keypoints=np.full((1, 3, 2), np.nan, np.float32))
+    fixed = TRANSFORMS.build(dict(type='FixedAugmentations', transforms=[dict(type='OwnNoise')]))
+    with pytest.raises(ValueError, match=r'transforms\[0\].*OwnNoise.*cannot be replayed'):
+        fixed(broken)

@@ -96,7 +96,8 @@ def test_a_teacher_with_another_normalisation_sees_the_same_pixels():
     batch = {'inputs': list(pixels), 'data_samples': samples()}
     own = model.data_preprocessor(copy.deepcopy(batch))
     expected = model.teachers[0].model.data_preprocessor(copy.deepcopy(batch))['inputs']
-    found = model.teachers[0].images(own['inputs'], own['data_samples'], model.data_preprocessor)
+    (teacher,) = model.teachers
+    found = teacher.own_images(own['inputs'], own['data_samples'], model.data_preprocessor)
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
     assert (found - own['inputs']).abs().max() > 0.1
 
@@ -163,7 +164,7 @@ def test_a_half_precision_teacher_normalises_in_full_precision():
     half = distiller(teachers=[untrained(plain_config(HRNET), dtype='bfloat16')]).teachers[0]
     preprocessor = distiller().data_preprocessor
     assert torch.equal(half.model.data_preprocessor.mean, preprocessor.mean)
-    found = half.images(images(), samples(), preprocessor)
+    found = half.own_images(images(), samples(), preprocessor)
     assert torch.equal(found, images().bfloat16())
 
 

@@ -14,6 +14,8 @@ from ..helpers import ROOT
 from ..helpers.dskd_runs import dskd_config, saved, train, value, with_17
 from ..helpers.models import build, randomize
 
+pytestmark = pytest.mark.reliability
+
 EPOCHS, STEPS = 4, 4  # of a run, of an epoch
 
 MODES = {
@@ -28,8 +30,10 @@ KILLED = """
 import os, signal, sys
 sys.path.insert(0, {root!r})
 from tests.helpers.dskd_runs import Record, make_runner
+from tests.helpers.layout import leave_layout_out
 from mmengine.config import Config
 
+leave_layout_out()
 children = []
 for config, step in {runs!r}:
     children.append(os.fork())

@@ -24,12 +24,12 @@ def test_a_file_that_is_not_there_is_what_was_asked_for(tmp_path):
 
 def test_a_file_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
     path = tmp_path / 'a.json'
-    write_json(path, 1)
+    write_json(path, {'a': 1})
 
     def full(*paths):
         raise OSError('no room')
 
     monkeypatch.setattr(os, 'replace', full)
     with pytest.raises(OSError, match='no room'):
-        write_json(path, 2)
-    assert read_json(path) == 1 and os.listdir(tmp_path) == ['a.json']
+        write_json(path, {'a': 2})
+    assert read_json(path) == {'a': 1} and os.listdir(tmp_path) == ['a.json']

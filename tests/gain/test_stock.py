@@ -2,6 +2,7 @@
 
 import ast
 import contextlib
+import json
 import os
 import re
 import shutil
@@ -62,6 +63,11 @@ def test_a_student_is_tested_with_this_package_only_if_it_keeps_a_class_of_it(
     imported = re.search(r'\| +mmpose_kd\b', done.stderr)
     assert bool(imported) is (which == 'unbiased')
     assert np.load(tmp_path / 'persons.npz')['keypoints'].shape[1:] == (17, 2)
+    if which == 'unbiased':  # its cost is measured too
+        command = [sys.executable, str(stock.COSTS), str(tmp_path / 'costs.json'), str(student)]
+        subprocess.run(command, cwd=ROOT, check=True, env=ENVIRONMENT)
+        [cost] = json.loads((tmp_path / 'costs.json').read_text())
+        assert cost['parameters'] > 0
 
 
 def test_students_take_turns_when_their_cost_is_measured(pair, tmp_path, monkeypatch):
@@ -74,6 +80,21 @@ def test_students_take_turns_when_their_cost_is_measured(pair, tmp_path, monkeyp
     assert one['parameters'] == two['parameters'] > 10_000
     assert one['macs'] == two['macs'] > 100_000
     assert len(one['seconds']) == len(two['seconds']) == 3
+
+
+@pytest.mark.parametrize('channels', [1, 4])
+def test_pictures_of_other_channels_are_measured_with_as_many(
+    pair, tmp_path, monkeypatch, channels
+):
+    monkeypatch.setattr(student_costs, 'ROUNDS', 1)
+    threads = torch.get_num_threads()
+    cfg = Config.fromfile(pair[0])
+    cfg.model.backbone.in_channels = channels
+    cfg.model.data_preprocessor = dict(type='PoseDataPreprocessor')
+    plain_config(cfg, cfg.model).dump(tmp_path / 'student.py')
+    [cost] = student_costs.measure([tmp_path])
+    torch.set_num_threads(threads)
+    assert cost['macs'] > 0
 
 
 @pytest.mark.parametrize('file', [stock.EVALUATE, stock.COSTS])

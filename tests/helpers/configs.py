@@ -43,6 +43,14 @@ OTHER_STUDENT = {
     'ocd_small_head_simcc_coco': {'head.deconv_out_channels'},
 }  # fmt: skip
 
+# Heads whose deconvolutions have 256 channels each if nothing is said of them.
+WITH_DECONVOLUTIONS = (
+    'HeatmapHead',
+    'IntegralRegressionHead',
+    'SimCCHead',
+    'UnbiasedIntegralHead',
+)
+
 
 def each(paths):
     """Runs a test once for each config, as its argument ``path``."""
@@ -83,22 +91,40 @@ def offline(node):
 
 
 def shrunk(cfg):
-    """The config with fewer layers of each kind and a smaller picture.
+    """The config with fewer layers of each kind, fewer channels and a smaller picture.
 
-    Split, branches, neck, heads, losses, schedule and pipelines stay what they are.
+    Split, branches, neck, heads, losses, schedule and pipelines stay what they are; of hourglass
+    stacks one is shared, and branches keep their lengths in proportion.
     """
     size = input_size_of(cfg)
-    smaller = tuple(64 if length == min(size) else 128 for length in size)
+    split = cfg.model.get('head', {}).get('split', '')
+    hourglass = split.startswith('stack')
+    shared = int(split.removeprefix('stack')) if hourglass else 1
+    smaller = tuple(32 if length == min(size) else 64 for length in size)
 
     def small(node, key=None):
         if isinstance(node, dict):
-            return {k: small(v, k) for k, v in node.items()}
+            node = {k: small(v, k) for k, v in node.items()}
+            if node.get('type') == 'ResNet' and node['depth'] >= 50:
+                return {**node, 'stem_channels': 16, 'base_channels': 16}
+            if node.get('type') == 'HourglassNet':  # the first is the width between stacks too
+                return {
+                    **node, 'downsample_times': 2, 'stage_channels': (256, 16, 16),
+                    'stage_blocks': (1, 1, 1),
+                }  # fmt: skip
+            if node.get('type') in WITH_DECONVOLUTIONS and node.get('deconv_out_channels', True):
+                return {**node, 'deconv_out_channels': (16, 16, 16)}
+            return node
         if key in ('input_size', 'heatmap_size', 'in_featuremap_size'):
             return tuple(n * new // old for n, new, old in zip(node, smaller, size))
-        if key in ('num_modules', 'num_blocks', 'stage_blocks'):
+        if key in ('num_modules', 'num_blocks'):
             return 1 if isinstance(node, int) else (1,) * len(node)
-        if key == 'stage_channels':  # the first is the width between stacks, the head's too
-            return (node[0],) + (16,) * (len(node) - 1)
+        if key in ('num_stacks', 'num_stages') and hourglass:
+            return node // shared
+        if key == 'split' and hourglass:
+            return 'stack1'
+        if key == 'in_channels' and node == 2048:  # of a ResNet
+            return 512
         if isinstance(node, (list, tuple)):
             return type(node)(small(v) for v in node)
         return node

@@ -17,6 +17,8 @@ def test_configs_of_hhd_have_the_releases_run(path):
     assert head.beta == 10
     loss = model.distill[0].loss_module
     assert (loss.mode, loss.loss_weight, loss.crop_size) == ('released', 0.5, (8, 8))
+    # ours: a pretrained student loses with the release's weight, docs/pretrained_search.md
+    assert model.distill[0].balance is not None and model.distill[0].weight == 10
     assert loss.settings == dict(norm_student='l2', norm_teacher='l2')
     coordinates, maps = head.loss_module.loss_modules
     assert maps.loss_weight == 0 and type(coordinates).__name__ == 'SmoothL1Loss'

@@ -14,11 +14,13 @@ from mmengine.hooks import CheckpointHook, Hook
 from mmpose.registry import TRANSFORMS
 
 from mmpose_kd.core.checkpoints import is_whole_checkpoint
-from mmpose_kd.hooks.exact_resume_hook import SeededPipeline
+from mmpose_kd.hooks.exact_resume_hook import SeededPipeline, resume_from_whole_checkpoint
 
 from ..helpers.dskd_runs import Record, dskd_config, make_runner, train, without_dskd
 from ..helpers.forks import in_a_fork
 from ..helpers.runs import draw
+
+pytestmark = pytest.mark.reliability
 
 
 @pytest.fixture(scope='module')
@@ -224,6 +226,15 @@ def test_a_lost_checkpoint_is_one_too(data, stopped):
     folder, losses = stopped
     (folder / 'epoch_2.pth').unlink()
     assert train(config(data, folder), resume=True)[1] == the_later_half(losses)
+
+
+def test_a_checkpoint_on_a_server_or_in_a_folder_is_left_to_mmengine(data, stopped):
+    folder, _ = stopped
+    for name in ('s3://bucket/epoch_2.pth', str(folder)):
+        (folder / 'last_checkpoint').write_text(name)
+        runner = make_runner(config(data, folder), resume=True)
+        resume_from_whole_checkpoint(runner)
+        assert runner._load_from is None
 
 
 def test_without_a_whole_one_before_it_the_run_stops(data, stopped):

@@ -12,6 +12,7 @@ from mmpose.models.pose_estimators import TopdownPoseEstimator
 from mmpose.registry import MODELS
 
 from mmpose_kd.core.recipe import RECIPES, training_pipelines, type_name
+from mmpose_kd.export.same_predictions import input_size_of
 
 from ..helpers.configs import CONFIGS, on_meta, packed, shrunk, unscoped, upstream
 from ..helpers.models import build, total
@@ -115,7 +116,7 @@ WRONG = {
     'model.head: it cannot be run: RuntimeError: ': lambda c: c['model']['head'].update(
         in_channels=7
     ),
-    "model.head.type='RegressionHead': it cannot be built: ": lambda c: c['model']['head'].update(
+    "model.head.type='RegressionHead': it cannot be built (": lambda c: c['model']['head'].update(
         joints=7
     ),
     'model.head.decoder is a SimCCLabel': lambda c: c['model']['head'].update(
@@ -225,8 +226,7 @@ def test_what_ocd_makes_of_mmposes_configs_trains(kind):
 @each_fitting
 def test_what_tcd_makes_of_mmposes_configs_trains(kind):
     plain = shrunk(stock(kind))
-    size = (64, 64) if kind in ('integral', 'dsnt') else (64, 128)
-    made = TCD.distilled(plain, small_teacher(size))
+    made = TCD.distilled(plain, small_teacher(input_size_of(plain)))
     model, losses = loss_of(made)
     assert {'loss_task', 'loss_cross'} <= losses.keys()
     assert all(torch.isfinite(value).all() for value in losses.values())
@@ -322,7 +322,7 @@ def test_a_teacher_of_another_input_size_gets_a_view_of_its_own():
     [
         ('a.py', "teacher='a.py': give dict"),
         (dict(checkpoint='a.pth'), 'teacher=.*: give dict'),
-        (dict(config='no.py'), r"teacher.config='no.py' cannot be read"),
+        (dict(config='no.py'), r"teacher.config='no.py': no.py cannot be read"),
         (
             dict(config=f'mmpose::{BODY}rtmpose/coco/rtmpose-s_8xb256-420e_coco-256x192.py'),
             'teacher.config: the head is a RTMCCHead',

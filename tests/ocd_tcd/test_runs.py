@@ -119,12 +119,12 @@ def two(tmp_path_factory):
     folder = tmp_path_factory.mktemp('ddp')
     code = (
         f'import sys; sys.path.insert(0, {str(ROOT)!r})\n'
-        f'from tests.ocd_tcd import test_runs; test_runs.in_two_processes({str(folder)!r})\n'
+        'from tests.helpers.processes import forked\n'
+        'from tests.ocd_tcd import test_runs\n'
+        f'forked(lambda: test_runs.in_two_processes({str(folder)!r}))\n'
     )
-    (folder / 'ddp.py').write_text(code)
-    torchrun = ['-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=2']
     done = subprocess.run(
-        [sys.executable, '-W', 'ignore', *torchrun, str(folder / 'ddp.py')],
+        [sys.executable, '-W', 'ignore', '-c', code],
         capture_output=True, text=True, env={**os.environ, 'OMP_NUM_THREADS': '1'}, timeout=600,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]

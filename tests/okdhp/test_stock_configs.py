@@ -98,7 +98,7 @@ def names_a_key(said: str) -> bool:
     return said == 'builds' or any(key in said for key in ('head.', 'backbone.', 'split='))
 
 
-@pytest.mark.parametrize('name', [FACE, HAND])
+@pytest.mark.parametrize('name', [FACE, pytest.param(HAND, marks=pytest.mark.slow)])
 def test_a_stock_neck_is_moved_by_the_recipe_and_refused_with_its_key_by_hand(name):
     cfg = stock_config(name)
     assert answer(cfg, 'okdhp') == 'builds'
@@ -111,11 +111,14 @@ def test_a_stock_neck_is_moved_by_the_recipe_and_refused_with_its_key_by_hand(na
     ('name', 'how', 'message'),
     [
         ('td-hm_mobilenetv2_8xb64-210e_coco-256x192.py', BY_HAND, 'builds'),
-        ('td-hm_litehrnet-18_8xb64-210e_coco-256x192.py', 'okdhp', 'builds'),
+        pytest.param(
+            'td-hm_litehrnet-18_8xb64-210e_coco-256x192.py', 'okdhp', 'builds',
+            marks=pytest.mark.slow,
+        ),
         ('td-hm_hrnet-w32_udp-regress-8xb64-210e_coco-256x192.py', 'okdhp', 'heatmap_type='),
         ('td-hm_hourglass52_8xb32-210e_coco-256x256.py', BY_HAND, "split='stage3'"),
     ],
-)
+)  # fmt: skip
 def test_a_stock_config_builds_or_is_refused_with_its_key(name, how, message):
     assert message in answer(stock_config(COCO + name), how)
 

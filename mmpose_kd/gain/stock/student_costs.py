@@ -1,7 +1,8 @@
 """What exported students cost: ``python student_costs.py OUT.json STUDENT_FOLDER...``.
 
 Parameters, multiply-adds, and the time of a single image on the GPU or with one thread, which
-all students take turns at in one process in which mmpose_kd cannot be imported.
+all students take turns at in one process. mmpose_kd cannot be imported in it, unless a student
+keeps a class of it, such as UnbiasedIntegralHead, and so names it in its ``custom_imports``.
 """
 
 from __future__ import annotations
@@ -32,8 +33,17 @@ def input_size(cfg: Config) -> tuple[int, int]:
     raise ValueError('test_dataloader.dataset.pipeline has no transform with input_size')
 
 
+def picture_channels(model: BaseModel) -> int:
+    """Channels of the pictures that a model is for: its mean's, or its first convolution's."""
+    mean = getattr(model.data_preprocessor, 'mean', None)
+    if mean is not None and mean.numel() > 1:
+        return mean.numel()
+    convolutions = (m for m in model.modules() if isinstance(m, nn.Conv2d))
+    return next((conv.in_channels for conv in convolutions), 3)
+
+
 class Network(nn.Module):
-    """The network of a pose estimator without decoding: images (B, 3, H, W) in."""
+    """The network of a pose estimator without decoding: images (B, C, H, W) in."""
 
     def __init__(self, model: BaseModel):
         super().__init__()
@@ -76,9 +86,9 @@ def measure(students: list[Path]) -> list[dict]:
         init_default_scope(cfg.get('default_scope', 'mmpose'))
         model = MODELS.build(copy.deepcopy(cfg.model))
         model.eval()  # not chained: some stock models return None from it
-        model = Network(model)
         width, height = input_size(cfg)
-        image = torch.zeros(1, 3, height, width)
+        image = torch.zeros(1, picture_channels(model), height, width)
+        model = Network(model)
         found.append({**count(model, image), 'seconds': []})
         pairs.append((model.to(device), image.to(device)))
     for i in range(WARM_UP + ROUNDS):
@@ -90,8 +100,16 @@ def measure(students: list[Path]) -> list[dict]:
     return found
 
 
+def needs_package(student: Path) -> bool:
+    """Whether the student's config asks for mmpose_kd: the export leaves that where it must."""
+    cfg = Config.fromfile(student / 'student.py', import_custom_modules=False)
+    return 'mmpose_kd' in (cfg.get('custom_imports') or {}).get('imports', [])
+
+
 if __name__ == '__main__':
-    sys.modules['mmpose_kd'] = None  # an import of it fails from here on
+    folders = [Path(folder) for folder in sys.argv[2:]]
+    if not any(map(needs_package, folders)):
+        sys.modules['mmpose_kd'] = None  # an import of it fails from here on
     sys.path.append(os.getcwd())  # where a config's own modules (custom_imports) may lie
-    measured = measure([Path(folder) for folder in sys.argv[2:]])
+    measured = measure(folders)
     Path(sys.argv[1]).write_text(json.dumps(measured), encoding='utf-8')
