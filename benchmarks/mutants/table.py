@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument('--out', type=Path, required=True)
     args = parser.parse_args()
     why = {
-        (e['module'], str(e['line']), e['operator'], e['after']): e['why']
+        (e['module'], e['operator'], e['after']): e['why']
         for e in json.loads(EQUIVALENT.read_text())
     }
     rows = []
@@ -42,7 +42,7 @@ def main() -> None:
         with open(path, newline='') as file:
             for row in csv.DictReader(file):
                 row['drawn'] = 'by hand' if path.stem == 'by_hand' else 'at random'
-                key = tuple(row[k] for k in ('module', 'line', 'operator', 'after'))
+                key = tuple(row[k] for k in ('module', 'operator', 'after'))
                 row['why'] = why.get(key, '') if row['outcome'] == 'equivalent' else ''
                 rows.append(row)
     rows.sort(key=lambda r: (r['drawn'], r['group'], r['module'], int(r['line'])))
