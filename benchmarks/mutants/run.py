@@ -178,8 +178,13 @@ def changed(source: str, mutant: dict) -> Optional[str]:
 
 
 def key_of(row: dict) -> tuple:
-    """By what a mutant is known, in the results and in the list of equivalent ones."""
-    return row['module'], str(row['line']), row['operator'], row['after']
+    """By what a mutant is known in the results."""
+    return (*kind_of(row), str(row['line']))
+
+
+def kind_of(row: dict) -> tuple:
+    """By what it is known in the list of equivalent ones: lines move."""
+    return row['module'], row['operator'], row['after']
 
 
 def as_row(mutant: dict) -> dict:
@@ -202,12 +207,12 @@ def main() -> None:
 
     args.results, args.times = args.results.resolve(), args.times.resolve()
     mutants = json.loads(args.mutants.read_text())['mutants']
-    equivalent = {key_of(row) for row in json.loads(EQUIVALENT.read_text())}
+    equivalent = {kind_of(row) for row in json.loads(EQUIVALENT.read_text())}
     rows = {}
     if args.results.is_file():
         with open(args.results, newline='') as file:
             rows = {key_of(row): row for row in csv.DictReader(file)}
-    again = ('survived', 'equivalent') if args.again else ()
+    again = ('survived',) if args.again else ()
     done = {key for key, row in rows.items() if row['outcome'] not in again}
     left = [mutant for mutant in mutants if key_of(as_row(mutant)) not in done]
     print(f'{len(left)} of {len(mutants)} mutants are to be run', flush=True)
@@ -228,7 +233,7 @@ def main() -> None:
             start = time.monotonic()
             result = with_mutant(copy, mutant, times, log)
             outcome = result.outcome
-            if outcome == 'survived' and key_of(row) in equivalent:
+            if outcome == 'survived' and kind_of(row) in equivalent:
                 outcome = 'equivalent'
             row.update(outcome=outcome, by=result.by, seconds=f'{time.monotonic() - start:.1f}')
             rows[key_of(row)] = row

@@ -5,9 +5,9 @@ import pickle
 
 import pytest
 
-from mmpose_kd.core.safe_loading import StrictUnpickler
+from mmpose_kd.core.safe_loading import Builder, StrictUnpickler
 
-from ..helpers.crafted import HISTORY, built, call, name, new, value, whole
+from ..helpers.crafted import HISTORY, array, built, call, name, new, value, whole
 
 
 def strictly(content):
@@ -52,3 +52,11 @@ def test_no_other_function_is_called_by_either_opcode(called):
             strictly(statistic + value(()) + opcode)
         with pytest.raises(pickle.UnpicklingError, match=r"it calls 'max'"):
             strictly(value([name('collections.OrderedDict'), statistic + value(()) + opcode]))
+
+
+def test_all_arrays_together_may_be_as_large_as_the_file_and_no_larger():
+    two = strictly(value([array('f8', (2,)), array('f8', (1,), bytes(8))]))  # 24 bytes
+    assert [a.tolist() for a in Builder(24)(two)] == [[0, 0], [0]]
+    two = strictly(value([array('f8', (2,)), array('f8', (1,), bytes(8))]))
+    with pytest.raises(pickle.UnpicklingError, match='it has arrays larger than the file'):
+        Builder(23)(two)

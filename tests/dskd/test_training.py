@@ -3,7 +3,10 @@
 import contextlib
 import copy
 import gc
+import pickle
+import random
 
+import numpy as np
 import pytest
 import torch
 from mmengine.hooks import Hook
@@ -11,6 +14,7 @@ from mmengine.optim import OptimWrapper
 from mmengine.registry import OPTIM_WRAPPERS
 from torch import nn
 
+from mmpose_kd import DSKDHook
 from mmpose_kd.dskd.guidance import denoise
 from mmpose_kd.dskd.losses import weighted_mse
 
@@ -198,3 +202,32 @@ def test_the_guides_do_not_outlive_the_run(data, tmp_path):
     gc.collect()
     reached = [m for m in model.modules() if isinstance(m, nn.Module)]
     assert len(reached) == len(list(build(with_17()).modules()))
+
+
+def random_numbers():
+    """What the next random numbers of this process are made from."""
+    return pickle.dumps((random.getstate(), np.random.get_state(), torch.get_rng_state().numpy()))
+
+
+def test_making_guides_leaves_the_random_numbers_as_they_were(data, tmp_path, monkeypatch):
+    """At the start, at a freeze, and where a resumed run takes its guides back."""
+    kept = []
+
+    def watch(name):
+        method = getattr(DSKDHook, name)
+
+        def watched(*args):
+            before = random_numbers()
+            method(*args)
+            kept.append((name, random_numbers() == before))
+
+        monkeypatch.setattr(DSKDHook, name, watched)
+
+    for name in ('start', 'freeze', '_resume'):
+        watch(name)
+    train(dskd_config(data, tmp_path, epochs=3))
+    cfg = dskd_config(data, tmp_path, epochs=3)
+    (tmp_path / 'last_checkpoint').write_text(str(tmp_path / 'epoch_2.pth'))
+    train(cfg, resume=True)
+    assert {name for name, _ in kept} == {'start', 'freeze', '_resume'}
+    assert all(same for _, same in kept), kept

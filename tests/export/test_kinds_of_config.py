@@ -2,6 +2,7 @@
 
 import copy
 import json
+import os
 import warnings
 
 import pytest
@@ -11,6 +12,7 @@ from mmpose.registry import MODELS
 
 from mmpose_kd.cli import main
 from mmpose_kd.export import ExportError, StudentWarning, export_student
+from mmpose_kd.export import student as steps
 
 from ..helpers.models import CODEC, RESNET, SIZE, build, head_config, okdhp_config, plain_config
 from ..helpers.ocd import ocd_of
@@ -296,3 +298,34 @@ def test_the_command_says_what_it_did(tmp_path, capsys):
     assert 'mmpose-kd: note: branch 1 was better' in said.err
     assert main(command) == 1
     assert '--force' in capsys.readouterr().err
+
+
+def test_a_student_that_predicts_otherwise_is_not_written(tmp_path, monkeypatch):
+    asked = []
+
+    def compare(*arguments):
+        asked.append(arguments)
+        return 'flip_test=True'
+
+    monkeypatch.setattr(steps, 'same_predictions', compare)
+    config, checkpoint, out = run_of(tmp_path, okdhp_config())
+    with pytest.raises(ExportError, match=r'not predict the same as branch 0 \(flip_test=True\)'):
+        export_student(config, checkpoint, out)
+    assert not out.exists() and not list(tmp_path.glob('.export-*'))
+    ((trained, plain, size, channels),) = asked
+    assert (size, channels) == (SIZE, 3) and not trained.training and not plain.training
+    assert hasattr(trained.head, 'branches') and type(plain.head).__name__ == 'HeatmapHead'
+
+
+def test_the_files_are_moved_to_their_place_when_all_is_checked(tmp_path, monkeypatch):
+    moved = []
+
+    def replace(source, target):
+        moved.append((source, target, target.exists()))
+        os.rename(source, target)
+
+    monkeypatch.setattr(steps.os, 'replace', replace)
+    config, checkpoint, out = run_of(tmp_path, okdhp_config())
+    done = export_student(config, checkpoint, out)
+    assert [target for _, target, _ in moved] == list(done) == sorted(out.iterdir())
+    assert all(source.parents[1] == tmp_path and not there for source, _, there in moved)

@@ -178,6 +178,18 @@ def test_teacher_confidence_weighs_by_the_height_of_its_peak(settings):
     assert float(found) == pytest.approx(float(expected), abs=1e-12)
 
 
+@pytest.mark.parametrize('settings', MODES, ids=NAMES)
+def test_teacher_confidence_goes_together_with_weights_and_without(settings):
+    student, teacher = random_maps(0), 0.5 * random_maps(1)
+    height, weight = teacher.amax((2, 3)), torch.tensor([[0.5, 0.0, 1.0], [2.0, 1.0, 0.0]])
+    sure = HHDLoss(teacher_confidence=True, **settings)
+    for given, same in ((weight, weight * height), (None, height)):
+        expected = HHDLoss(**settings)(student, teacher, same)
+        assert float(sure(student, teacher, given)) == pytest.approx(float(expected), abs=1e-12)
+    ignored = HHDLoss(teacher_confidence=True, use_target_weight=False, **settings)
+    assert float(ignored(student, teacher, weight)) == float(sure(student, teacher))
+
+
 def test_loss_weight_multiplies():
     maps = random_maps(0), random_maps(1)
     one, three = (float(HHDLoss(beta=1.0, loss_weight=w)(*maps)) for w in (1.0, 3.0))

@@ -52,3 +52,16 @@ def test_an_odd_window_has_its_centre_in_the_middle():
     ramp = torch.arange(64.0).expand(1, 1, 64, 64)
     at = torch.tensor([[10]])
     assert cut_windows(ramp, at, at, (1, 3))[0, 0, 0].tolist() == [9, 10, 11]
+
+
+@pytest.mark.parametrize('padding', ['reflect', 'mirror', 'zero', 'released'])
+@pytest.mark.parametrize('size', [(8, 8), (7, 9), (4, 6)])
+def test_at_whole_pixels_a_bilinear_window_is_the_integer_one_also_in_the_corners(padding, size):
+    generator = torch.Generator().manual_seed(0)
+    maps = torch.randn(1, 1, *size, generator=generator)
+    for y in range(size[0]):
+        for x in range(size[1]):
+            column, row = torch.tensor([[x]]), torch.tensor([[y]])
+            whole = cut_windows(maps, column, row, (4, 4), padding)
+            found = cut_windows(maps, column.float(), row.float(), (4, 4), padding)
+            assert torch.equal(found, whole), (x, y)

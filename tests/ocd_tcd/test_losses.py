@@ -288,3 +288,10 @@ def test_a_keypoint_counts_by_the_height_of_its_peak_between_0_and_1(kind):
     for height, share in ((1.0, 1), (0.5, 0.5), (0.1, 0.1), (3.0, 1)):
         assert float(loss(student, height * sure)) == pytest.approx(share * whole, rel=1e-4)
     assert float(loss(student, sure - 1.5)) == 0  # peaks below 0 say nothing, not the contrary
+
+
+@each_loss
+def test_what_is_known_of_the_codecs_is_in_no_checkpoint(kind):
+    loss, _ = made(kind)
+    assert list(loss.state_dict()) == [] and list(loss.parameters()) == []
+    assert 'pixel' in dict(loss.named_buffers())  # but goes with the model to its device

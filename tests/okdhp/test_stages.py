@@ -76,6 +76,23 @@ def test_a_loss_per_stage_is_taken_stage_by_stage():
     assert torch.equal(total(train_losses(ours)), total(train_losses(plain)))
 
 
+def test_another_branch_takes_the_losses_of_its_own_stages():
+    losses = [dict(type='KeypointMSELoss', loss_weight=w) for w in (1.0, 10.0, 100.0)]
+    config = okdhp_config(HOURGLASS, 'stack1', num_branches=2, **OFF)
+    config['head']['head']['loss'] = losses
+    model = randomize(build(config)).eval()
+    with torch.no_grad():
+        found = model.loss(images(), samples())
+        own = model.head.branches[1].forward_stages(model.extract_feat(images()))
+        target = torch.stack([s.gt_fields.heatmaps for s in samples()])
+        weight = torch.cat([s.gt_instance_labels.keypoint_weights for s in samples()])
+        expected = [
+            MODELS.build(loss)(maps, target, weight) for loss, maps in zip(losses[1:], own)
+        ]
+    assert len(own) == 2  # the first stage is shared, and counts with the deployed branch
+    torch.testing.assert_close(found['loss_kpt_branch1'], sum(expected))
+
+
 @pytest.mark.parametrize(
     ('settings', 'message'),
     [
