@@ -4,7 +4,6 @@ Slow: 36 runs. Beside each method stands a quicker test of a run that is stopped
 """
 
 import copy
-import os
 import random
 import signal
 
@@ -12,7 +11,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from .helpers.dskd_runs import Record, dskd_config, make_runner, train, with_17, without_dskd
+from .helpers.dskd_runs import dskd_config, killed_by, train, with_17, without_dskd
 from .helpers.models import HRNET, RESNET, build, okdhp_config, plain_config, randomize
 from .helpers.ocd import HEADS, codec_of, ocd_of, plain_of
 from .helpers.runs import draw
@@ -126,18 +125,6 @@ def config(setup, data, folder, teacher):
         pipeline[2:-2] = [dict(type='FixedAugmentations', transforms=fixed, variants=2)]
         pipeline[-1] = dict(type='PackPoseViews')
     return cfg
-
-
-def killed_by(number, cfg, step):
-    """How a process ended that kills itself before a step of the run."""
-    child = os.fork()
-    if child == 0:
-        try:
-            record = Record(step, lambda: os.kill(os.getpid(), number))
-            make_runner(cfg, record).train()
-        finally:
-            os._exit(1)  # after SIGINT, which is an exception
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 @pytest.mark.parametrize('setup', SETUPS)

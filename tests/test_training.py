@@ -168,7 +168,7 @@ def config_in(folder, data):
     config.dump(folder / 'okdhp.py')
 
 
-def tested_without_mmpose_kd(folder):
+def metrics_without_mmpose_kd(folder):
     """The metrics of student/student.pth, where a package that fails shadows the real one."""
     (folder / 'shadow').mkdir()
     (folder / 'shadow/mmpose_kd.py').write_text('raise ImportError("not here")')
@@ -195,7 +195,7 @@ def test_mim_trains_and_tests_the_student_where_there_is_no_mmpose_kd(data, tmp_
     config_in(tmp_path, data)
     call(tmp_path, 'mim', 'train', 'mmpose', 'okdhp.py', '--cfg-options', 'train_cfg.max_epochs=1')
     export_student(tmp_path / 'okdhp.py', tmp_path / 'work/epoch_1.pth', tmp_path / 'student')
-    student = tested_without_mmpose_kd(tmp_path)
+    student = metrics_without_mmpose_kd(tmp_path)
     *_, trained = (line for line in logged(tmp_path / 'work') if 'EPE' in line)
     assert student['EPE'] == trained['EPE'] == trained['branch0/EPE']
     assert student['coco/AP'] == trained['coco/AP']
@@ -214,7 +214,7 @@ def test_mim_trains_tests_and_resumes_and_the_student_needs_no_mmpose_kd(data, t
         '--work-dir', 'tested',
     )  # fmt: skip
     call(tmp_path, 'mmpose_kd.cli', 'export', 'okdhp.py', last, 'student', '--branch', '0')
-    trained, student = metrics(tmp_path / 'tested'), tested_without_mmpose_kd(tmp_path)
+    trained, student = metrics(tmp_path / 'tested'), metrics_without_mmpose_kd(tmp_path)
     assert student['EPE'] == trained['EPE'] == trained['branch0/EPE']
     assert student['coco/AP'] == trained['coco/AP']
 

@@ -156,6 +156,7 @@ def test_the_networks_of_the_tables_are_there():
 # ------------------------------------------------------------------------------------ tables
 
 
+@pytest.mark.slow
 def test_unshared_branches_cost_three_times_the_arithmetic(small):
     rows = cells(step.step_table(BENCH, small))
     assert rows[step.PLAIN][1] == '1.00'
@@ -232,6 +233,7 @@ def test_tensors_of_an_earlier_measurement_do_not_count_when_they_go():
     assert 2 * size <= memory.peak_bytes(run, BENCH) < 2 * size + 2**16
 
 
+@pytest.mark.slow
 def test_checkpointing_takes_less_memory_than_keeping_everything(small):
     rows = cells(memory.memory_table(BENCH, {'small': small}).replace('| small | ', '| '))
     assert rows['plain'][1] == '1.00'
@@ -281,6 +283,7 @@ def test_the_loop_that_hhd_is_measured_against_computes_the_same(size):
     torch.testing.assert_close(*gradients)
 
 
+@pytest.mark.slow
 def test_the_hhd_table_has_a_row_for_each_form_and_size():
     rows = cells(hhd.hhd_table(BENCH, sizes=((16, 12), (16, 16)), batch=2))
     assert len(rows) == 8
@@ -288,6 +291,7 @@ def test_the_hhd_table_has_a_row_for_each_form_and_size():
     assert all(row[3].endswith('%') for row in rows.values())
 
 
+@pytest.mark.slow
 def test_mmposes_distiller_is_measured_on_the_same_losses():
     cfg = distiller.offline('dwpose_rtmpose-m_coco-wholebody')
     images, samples = distiller.batch_of(cfg, 2, 'cpu')

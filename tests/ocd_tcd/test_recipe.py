@@ -213,6 +213,7 @@ def test_of_the_stock_config_tcd_makes_the_one_that_is_shipped(tmp_path):
 
 
 @each_fitting
+@pytest.mark.slow
 def test_what_ocd_makes_of_mmposes_configs_trains(kind):
     made = OCD.distilled(shrunk(stock(kind)))
     model, losses = loss_of(made)
@@ -224,6 +225,7 @@ def test_what_ocd_makes_of_mmposes_configs_trains(kind):
 
 
 @each_fitting
+@pytest.mark.slow
 def test_what_tcd_makes_of_mmposes_configs_trains(kind):
     plain = shrunk(stock(kind))
     made = TCD.distilled(plain, small_teacher(input_size_of(plain)))

@@ -46,7 +46,7 @@ def test_every_branch_leaves_exactly_the_weights_of_its_stock_model(path):
         assert ours == {k: v.shape for k, v in stock.state_dict().items()}
 
 
-@each([path for path in OKDHP if path not in HOURGLASSES])
+@each([path for path in OKDHP if path not in HOURGLASSES], slow=REPEATED)
 def test_the_student_is_the_model_of_the_inherited_config(path, tmp_path):
     """At full size and with its pretrained weights, but for the listed exceptions."""
     cfg, model = on_meta(path)
@@ -57,7 +57,7 @@ def test_the_student_is_the_model_of_the_inherited_config(path, tmp_path):
     assert other == OTHER_MODEL.get(path.stem, set())
 
 
-@each(HOURGLASSES)
+@each(HOURGLASSES, slow=REPEATED)
 def test_the_student_is_the_papers_hourglass(path, tmp_path):
     """MMPose has none of its depth and width; what is around it is the inherited config's."""
     cfg, model = on_meta(path)

@@ -23,7 +23,12 @@ from ..helpers.models import (
     randomize,
 )
 
-PAIRS = [(name, split) for name, splits in SPLITS.items() for split in splits]
+# the splits at both ends of each backbone, and with the slow tests those between
+PAIRS = [
+    pytest.param(name, split, marks=[] if split in (splits[0], splits[-1]) else [pytest.mark.slow])
+    for name, splits in SPLITS.items()
+    for split in splits
+]
 VARIANTS = dict(
     all_outputs=dict(RESNET, out_indices=(0, 1, 2, 3)),
     deep_stem=dict(type='ResNetV1d', depth=18, stem_channels=8, base_channels=8),
@@ -70,7 +75,7 @@ def test_trunk_and_tail_compute_what_the_stock_backbone_computes(name, split):
 
 
 @pytest.mark.parametrize('variant', VARIANTS)
-@pytest.mark.parametrize('split', ['stem', 'stage2', 'end'])
+@pytest.mark.parametrize('split', ['stem', pytest.param('stage2', marks=pytest.mark.slow), 'end'])
 def test_variants_of_the_stock_backbones_can_be_split_too(variant, split):
     check_same(VARIANTS[variant], split)
 
