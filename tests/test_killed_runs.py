@@ -54,7 +54,8 @@ def coordinates(kind):
 
 
 def hhd(teacher):
-    entry = {**HEATMAPS, 'loss': dict(type='HHDLoss')}
+    maps = 'head.simplebaseline_head.final_layer'
+    entry = {**HEATMAPS, 'loss': dict(type='HHDLoss'), 'student': maps}
     return distiller(teacher, entry, student=coordinates('integral'))
 
 
