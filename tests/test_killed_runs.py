@@ -9,10 +9,10 @@ import signal
 
 import pytest
 import torch
-from mmengine.config import Config
 
+from .helpers.distillers import saved_teacher
 from .helpers.dskd_runs import dskd_config, killed_by, train, with_17, without_dskd
-from .helpers.models import HRNET, RESNET, build, okdhp_config, plain_config, randomize
+from .helpers.models import RESNET, okdhp_config
 from .helpers.ocd import HEADS, codec_of, ocd_of, plain_of
 from .helpers.runs import draw
 from .helpers.tcd import CROSS, TASK, tcd_of
@@ -103,12 +103,7 @@ def data(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def teacher(tmp_path_factory):
-    folder = tmp_path_factory.mktemp('teacher')
-    model = plain_config(HRNET)
-    model['head']['out_channels'] = 17
-    Config(dict(model=model)).dump(folder / 'teacher.py')
-    torch.save({'state_dict': randomize(build(model)).state_dict()}, folder / 'teacher.pth')
-    return dict(config=str(folder / 'teacher.py'), checkpoint=str(folder / 'teacher.pth'))
+    return saved_teacher(tmp_path_factory.mktemp('teacher'))
 
 
 def config(setup, data, folder, teacher):

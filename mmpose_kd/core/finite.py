@@ -135,27 +135,26 @@ class LossGuard:
             good = good | ~own.detach().isfinite()
         good = in_all_processes(good)
         if self.how == 'skip':
-            self._skip(losses, names, good.tolist(), idle)
+            self._skip(losses, names, scalars, good.tolist(), idle)
         elif good.device.type in AT_ONCE:
             self._stop(names, scalars, good, look)
         else:
             self._stop_after_backward(losses, names, scalars, good, look)
 
-    def _skip(self, losses: dict, names: Collection[str], good: list[bool], idle) -> None:
-        for name, one in zip(names, good):
+    def _skip(self, losses: dict, names, scalars: list[Tensor], good: list[bool], idle) -> None:
+        for name, scalar, one in zip(names, scalars, good):
             if one:
                 continue
             self.skipped += 1
             if self.skipped & (self.skipped - 1) == 0:  # the first, second, fourth, eighth, ...
                 print_log(
-                    f'{name} is {float(losses[name].detach())}{_when()} and is left out of the '
+                    f'{name} is {float(scalar)}{_when()} and is left out of the '
                     f'step; that makes {self.skipped} in this run',
                     'current',
                     logging.WARNING,
                 )
             losses[name] = torch.zeros_like(losses[name].detach()) + idle(name)
-        device = losses[next(iter(names))].device
-        losses['skipped'] = torch.full((), float(self.skipped), device=device)
+        losses['skipped'] = torch.full_like(scalars[0], float(self.skipped))
 
     def _stop(self, names: Collection[str], scalars: list[Tensor], good: Tensor, look) -> None:
         good = good.tolist()

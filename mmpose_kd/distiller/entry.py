@@ -38,6 +38,7 @@ from ..core.checks import (
     is_whole,
     refusal,
 )
+from ..core.finite import idle_loss
 from ..core.gradient_balance import GradientBalance
 from ..core.schedule import Schedule
 from .teacher import Teacher
@@ -114,7 +115,7 @@ class Entry(nn.Module):
 
     def idle(self) -> Union[Tensor, float]:
         """0 with a way for the gradient to the adapter: processes that train together need one."""
-        return sum((p.sum() * 0.0 for p in self.parameters() if p.requires_grad), 0.0)
+        return idle_loss(self)
 
     def check_keypoints(self, student: nn.Module, teacher: Teacher) -> None:
         """Whether student and teacher have the same keypoints, or a mapping.

@@ -239,6 +239,13 @@ def test_a_loss_may_have_several_values():
         guarded({'loss_a': torch.tensor([1.0, NAN]), 'loss_b': torch.ones(())})
 
 
+def test_a_loss_of_several_values_is_skipped_whole(warned):
+    values = torch.tensor([1.0, NAN])
+    losses = guarded({'loss_a': values, 'loss_b': torch.ones(())}, how='skip')
+    assert losses['loss_a'].tolist() == [0, 0] and losses['loss_b'] == 1
+    assert losses['skipped'] == 1 and 'loss_a is nan' in warned[0]
+
+
 def test_in_mixed_precision_a_step_that_overflows_by_itself_is_the_scalers(monkeypatch):
     with pytest.raises(NonFiniteError):
         guarded({'loss_a': INF}, own=INF)

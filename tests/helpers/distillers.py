@@ -1,5 +1,7 @@
 """Small distillers that tests share."""
 
+import torch
+from mmengine.config import Config
 from mmengine.hooks.ema_hook import EMAHook  # noqa: F401  (registered)
 from mmengine.structures import InstanceData
 from mmpose.structures import PoseDataSample
@@ -61,3 +63,12 @@ def batch_of(student, teachers, weight, task_loss=None):
     labels = [InstanceData(keypoint_weights=one[None]) for one in weight]
     samples = [PoseDataSample(gt_instance_labels=one) for one in labels]
     return DistillBatch(student, teachers, samples, task_loss)
+
+
+def saved_teacher(folder):
+    """A heatmap teacher of 17 keypoints with random weights: its config and checkpoint."""
+    model = plain_config(HRNET)
+    model['head']['out_channels'] = 17
+    Config(dict(model=model)).dump(folder / 'teacher.py')
+    torch.save({'state_dict': randomize(build(model)).state_dict()}, folder / 'teacher.pth')
+    return dict(config=str(folder / 'teacher.py'), checkpoint=str(folder / 'teacher.pth'))

@@ -11,7 +11,8 @@ from mmpose.registry import MODELS
 from mmpose_kd.core.checkpoints import read_checkpoint
 from mmpose_kd.export import export_student
 
-from ..helpers.models import HRNET, build, images, plain_config, randomize
+from ..helpers.distillers import saved_teacher
+from ..helpers.models import images
 from ..helpers.ocd import REGRESSION, codec_of, plain_of, train
 from ..helpers.runs import draw, run_config
 from ..helpers.tcd import CROSS, TASK, tcd_of
@@ -25,12 +26,7 @@ def data(tmp_path_factory):
 @pytest.fixture(scope='module')
 def trained(tmp_path_factory):
     """A teacher's config and checkpoint."""
-    folder = tmp_path_factory.mktemp('teacher')
-    model = plain_config(HRNET)
-    model['head']['out_channels'] = 17
-    Config(dict(model=model)).dump(folder / 'teacher.py')
-    torch.save({'state_dict': randomize(build(model)).state_dict()}, folder / 'teacher.pth')
-    return dict(config=str(folder / 'teacher.py'), checkpoint=str(folder / 'teacher.pth'))
+    return saved_teacher(tmp_path_factory.mktemp('teacher'))
 
 
 def student():
