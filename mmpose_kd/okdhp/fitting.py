@@ -8,6 +8,8 @@ from collections.abc import Iterator, Sequence
 import torch
 from mmpose.models.heads import CPMHead
 from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
 
 from ..core.checks import checked_dict, checked_size, refusal
 from .branch import Branch, shared_stages_head
@@ -38,7 +40,7 @@ def check_branches(
     """
     decoder = checked_dict(configs[0]['head'].get('decoder') or {}, f'{keys[0]}.decoder')
     size = checked_size(decoder.get('input_size', (256, 256)), f'{keys[0]}.decoder.input_size')
-    with torch.device('meta'), torch.no_grad():
+    with torch.device('meta'), torch.no_grad(), _NormIsIdentity():
         trunk = SharedTrunk(backbone, split)
         trunk.eval()
         channels = image_channels(trunk)
@@ -107,7 +109,7 @@ def _shared_layers(config: dict, shared_stages: int) -> str:
 def _heatmap_shape(feats: TrunkFeatures, config: dict, split: str, key: str) -> tuple[int, ...]:
     """(K, H, W) of a branch, on meta tensors: no arithmetic."""
     part = key[: -len('head')]
-    with torch.device('meta'):
+    with torch.device('meta'), _NormIsIdentity():
         with _probed(f'{key}.type', config['head'].get('type'), 'it cannot be built'):
             branch = Branch(split=split, shared_stages=len(feats.outputs), **config, key=key)
         branch.eval()
@@ -135,6 +137,17 @@ def _heatmap_shape(feats: TrunkFeatures, config: dict, split: str, key: str) -> 
     if len({maps.shape for maps in heatmaps}) > 1:
         raise ValueError(f'{key}: its stages make heatmaps of different sizes')
     return tuple(heatmaps[0].shape[1:])
+
+
+class _NormIsIdentity(TorchFunctionMode):
+    """BatchNorm changes no shape, but is most of the time that a network takes on meta tensors."""
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        if func is F.batch_norm:
+            maps, mean = args[:2]
+            if mean is not None and mean.shape[0] == maps.shape[1]:
+                return maps
+        return func(*args, **(kwargs or {}))
 
 
 @contextlib.contextmanager

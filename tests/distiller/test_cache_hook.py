@@ -141,7 +141,7 @@ def entries(cache):
 # ------------------------------------------------------------------ the teacher is skipped
 
 
-@pytest.mark.parametrize('store', ['float16', 'regions'])
+@pytest.mark.parametrize('store', [pytest.param('float16', marks=pytest.mark.slow), 'regions'])
 def test_a_run_with_a_warm_cache_ends_with_the_same_weights_and_no_teacher(
     data, tmp_path, teacher, store
 ):

@@ -54,7 +54,11 @@ def test_equal_branches_see_the_same_input(where):
 
 @pytest.mark.parametrize(
     ('backbone', 'split'),
-    [(HRNET, 'stage2'), (HOURGLASS, 'stack1'), (dict(HOURGLASS, num_stacks=1), 'stem')],
+    [
+        pytest.param(HRNET, 'stage2', marks=pytest.mark.slow),
+        (HOURGLASS, 'stack1'),
+        (dict(HOURGLASS, num_stacks=1), 'stem'),
+    ],
     ids=['HRNet', 'Hourglass', 'with layers that are never run'],
 )
 def test_computing_branches_twice_changes_nothing_but_memory(backbone, split):

@@ -82,7 +82,7 @@ def test_config_reports_every_branch_and_keeps_the_inherited_hooks(path, tmp_pat
     assert any(hook.type == 'SyncBuffersHook' for hook in cfg.custom_hooks)
 
 
-@each([*MPII, *(path for path in HOURGLASSES if path not in MPII)])
+@each([*MPII, *(path for path in HOURGLASSES if path not in MPII)], slow=REPEATED)
 def test_configs_of_the_papers_networks_have_its_schedule(path):
     cfg, model = on_meta(path)
     epochs, ramp = (150, 90) if path in MPII else (140, 60)

@@ -16,8 +16,9 @@ from ..helpers.models import (
 )
 from ..helpers.okdhp import OFF, deployed_gradients, share_weights, train_losses
 
+# the splits at both ends of each backbone, and with the slow tests one between
 PAIRS = [
-    (name, split)
+    pytest.param(name, split, marks=[pytest.mark.slow] * (split == 'stage2'))
     for name in BACKBONES
     for split in (('stem', 'stack2') if name == 'HourglassNet' else ('stem', 'stage2', 'end'))
 ]
