@@ -22,6 +22,8 @@ HEADS = {
     'coordinates': ('RegressionHead', 'RLEHead', 'IntegralRegressionHead', 'DSNTHead'),
 }
 
+NEAR = 0.05  # of the picture's width and height
+
 
 def head_kind(head: nn.Module) -> Optional[str]:
     """``'heatmap'``, ``'bins'`` (of SimCC) or ``'coordinates'``; None if it is not known.
@@ -132,6 +134,15 @@ def positions(kind: str, output: Sequence[Tensor]) -> Tensor:
     height, width = maps.shape[2:]
     place = maps.flatten(2).argmax(-1)
     return torch.stack([place % width / width, place // width / height], -1)
+
+
+def near(found: Tensor, labels: Tensor) -> Tensor:
+    """Which keypoints (B, K) are within 5 % of width and height of their labels.
+
+    Args:
+        found, labels: (B, K, 2), from :func:`positions`.
+    """
+    return (found - labels).abs().amax(-1) <= NEAR
 
 
 def flip_test(

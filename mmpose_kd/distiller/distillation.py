@@ -12,9 +12,10 @@ from torch import Tensor, nn
 
 from ..core.checks import built_by, checked_numbers, refusal
 from ..core.gradient_balance import GradientBalance
-from ..core.head_output import taught_weights
+from ..core.head_output import near, positions, taught_weights
 from ..core.loss import takes_target_weight
 from .entry import DISTILL_ENTRIES, DistillBatch, Entry, checked_teachers, output_paths
+from .label_check import label_positions
 from .teacher import Teacher
 
 
@@ -35,7 +36,9 @@ class Distillation(Entry):
         teacher: The same in the teachers.
         from_teachers: Numbers of the teachers, from 0. The loss is a weighted sum over them.
         teacher_weights: Their weights, in the same order; ``'confidence'`` weighs them for each
-            keypoint by the height of their maps' peaks, relative to one another. None: all 1.
+            keypoint by the height of their maps' peaks, relative to one another; ``'labels'``
+            lets them teach only the keypoints that they find themselves, within 5 % of the
+            picture of the label. None: all 1.
         adapter: Config of a module for the student's output, trained with the student and left
             out of the export: ``dict(type='Conv2d', in_channels=32, out_channels=48,
             kernel_size=1)``.
@@ -102,9 +105,10 @@ class Distillation(Entry):
             for n in self.from_teachers:
                 self.check_keypoints(model, teachers[n])
         ignores = getattr(self.loss_module, 'use_target_weight', True) is False
-        if self.teacher_weights == 'confidence' and (ignores or not self.about_keypoints):
+        if isinstance(self.teacher_weights, str) and (ignores or not self.about_keypoints):
             raise ValueError(
-                f"{key}.teacher_weights='confidence' needs a loss that weighs keypoints: "
+                f'{key}.teacher_weights={self.teacher_weights!r} needs a loss that weighs '
+                'keypoints: '
                 + ('set loss.use_target_weight=True' if ignores else f'{loss["type"]} cannot')
             )
 
@@ -145,7 +149,7 @@ class Distillation(Entry):
                 outputs[n] = [self._heatmaps(student, given[0], teacher)]
             if self.about_keypoints:
                 weights[n] = teacher.masked_weight(target_weight)
-        shares = self._shares(outputs, weights)
+        shares = self._shares(outputs, weights, batch.data_samples)
         total = 0.0
         for n in self.from_teachers:
             arguments = [_alone(student), _alone(outputs[n])]
@@ -196,11 +200,13 @@ class Distillation(Entry):
         return maps
 
     def _shares(
-        self, outputs: dict[int, list[Tensor]], weights: dict[int, Tensor]
+        self, outputs: dict[int, list[Tensor]], weights: dict[int, Tensor], data_samples: list
     ) -> dict[int, Union[float, Tensor]]:
         """The teachers' weights: numbers, or for each keypoint (B, K)."""
-        if self.teacher_weights != 'confidence':
+        if not isinstance(self.teacher_weights, str):
             return dict(zip(self.from_teachers, self.teacher_weights))
+        if self.teacher_weights == 'labels':
+            return {n: self._found(output, data_samples) for n, output in outputs.items()}
         peaks = {
             # a teacher without this keypoint has nothing to say about it
             n: (weights[n] > 0) * sum(x.flatten(2).amax(-1).clamp(min=0) for x in outputs[n])
@@ -208,6 +214,22 @@ class Distillation(Entry):
         }
         total = sum(peaks.values()).clamp(min=1e-6)
         return {n: peak / total for n, peak in peaks.items()}
+
+    def _found(self, output: list[Tensor], data_samples: list) -> Tensor:
+        """1 for a keypoint (B, K) that a teacher's output puts where its label is, else 0."""
+        labels = label_positions(data_samples)
+        ndims = {x.ndim for x in output}
+        kinds = {(4, 1): 'heatmap', (3, 2): 'bins', (3, 1): 'coordinates'}
+        kind = kinds.get((*ndims, len(output))) if len(ndims) == 1 else None
+        if labels is None or kind is None:
+            what = (
+                'labels of no known kind' if labels is None else [tuple(x.shape) for x in output]
+            )
+            raise ValueError(
+                f"{self.key}.teacher_weights='labels': places cannot be read of {what}; name the "
+                "teacher's heatmaps, bins or coordinates, or leave it out"
+            )
+        return near(positions(kind, output), labels).to(output[0])
 
 
 def resized(maps: Tensor, size: Sequence[int], how: str) -> Tensor:
@@ -240,8 +262,8 @@ def _checked_weights(
     if weights is None:
         return (1.0,) * len(teachers)
     if isinstance(weights, str):
-        if weights != 'confidence':
-            give = "give 'confidence', or a number for each of from_teachers"
+        if weights not in ('confidence', 'labels'):
+            give = "give 'confidence', 'labels', or a number for each of from_teachers"
             raise refusal(f'{key}.teacher_weights', weights, give)
         return weights
     weights = checked_numbers(weights, f'{key}.teacher_weights', count=len(teachers))

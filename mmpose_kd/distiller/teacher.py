@@ -36,9 +36,10 @@ from ..core.facts import (
     stated_preprocessor,
 )
 from ..core.finite import check_outputs, check_weights
-from ..core.head_output import num_keypoints
+from ..core.head_output import head_kind, num_keypoints, read_output, taught_weights
 from ..core.weights import state_of
 from .cache import CacheKey, TeacherCache
+from .label_check import LabelCheck
 from .model_config import model_config
 
 DTYPES = {
@@ -66,6 +67,9 @@ class Teacher:
         dtype: ``'float16'`` or ``'bfloat16'`` runs it in half precision, ``'float32'`` in full
             precision whatever the optimiser wrapper does. None: as the student runs.
         channels_last: Whether it runs in this memory format.
+        check_labels: Whether the training stops in its first steps if the teacher finds fewer
+            keypoints than their mean places do: see :class:`LabelCheck`. A teacher without a
+            checkpoint is not looked at.
         key: Name of the config key, for messages.
 
     Raises:
@@ -80,6 +84,7 @@ class Teacher:
         view: Optional[str] = None,
         dtype: Optional[str] = None,
         channels_last: bool = False,
+        check_labels: bool = True,
         key: str = 'teachers[0]',
     ):
         self.key = key
@@ -88,6 +93,8 @@ class Teacher:
         dtype = checked_choice(dtype, f'{key}.dtype', DTYPES, optional=True)
         self.dtype = None if dtype is None else DTYPES[dtype]
         channels_last = checked_bool(channels_last, f'{key}.channels_last')
+        check_labels = checked_bool(check_labels, f'{key}.check_labels')
+        self.label_check = LabelCheck(key) if check_labels and checkpoint is not None else None
         self.memory_format = torch.channels_last if channels_last else torch.preserve_format
         self.config = model_config(config, f'{key}.config')
         self.model: nn.Module = built_by(MODELS, self.config, f'{key}.config')
@@ -250,7 +257,8 @@ class Teacher:
         """:meth:`outputs` for :meth:`own_images` of a batch, from the cache where it has them."""
 
         def run(inputs: Tensor, data_samples: list) -> list[Tensor]:
-            found = self.outputs(self.own_images(inputs, data_samples, preprocessor), paths)
+            images = self.own_images(inputs, data_samples, preprocessor)
+            found = self.outputs(images, paths, data_samples)
             self.look_at([path.name for path in paths], found)
             return found
 
@@ -262,6 +270,22 @@ class Teacher:
             lambda numbers: run(inputs[numbers], [data_samples[i] for i in numbers]),
             inputs.device,
         )
+
+    def compare_with_labels(self, returned, data_samples: list) -> None:
+        """In the first batches of a training: does it know the labels?
+
+        Args:
+            returned: What :meth:`forward_head` returned for the batch.
+            data_samples: Its B samples.
+
+        Raises:
+            UselessTeacherError: See :class:`LabelCheck`.
+        """
+        check, kind = self.label_check, head_kind(getattr(self.model, 'head', None))
+        if check is None or check.done or kind is None:
+            return
+        output = [self.pick_keypoints(x) for x in read_output(kind, returned)]
+        check.add(kind, output, data_samples, self.masked_weight(taught_weights(data_samples)))
 
     def look_at(self, names: Sequence[str], outputs: Sequence[Tensor]) -> None:
         """Refuse outputs that are not finite, the first time that each is taken.
@@ -288,18 +312,24 @@ class Teacher:
         return None if seen is None else CacheKey(*sample.augmentation, seen.picture)
 
     @torch.no_grad()
-    def outputs(self, images: Tensor, paths: list[OutputPath]) -> list[Tensor]:
+    def outputs(
+        self, images: Tensor, paths: list[OutputPath], data_samples: Optional[list] = None
+    ) -> list[Tensor]:
         """Outputs at some places for a batch of images, as constants in float32.
 
         Args:
             images: (B, 3, h, w), from :meth:`own_images`.
             paths: Places in ``model``.
+            data_samples: Samples with labels, to see whether it knows them.
 
         Raises:
             RuntimeError: The weights were never loaded.
+            UselessTeacherError: See :meth:`compare_with_labels`.
         """
         with capture(self.model, paths) as captured:
-            self.forward_head(images)
+            returned = self.forward_head(images)
+        if data_samples is not None:
+            self.compare_with_labels(returned, data_samples)
         return [captured_output(captured, path).detach().float() for path in paths]
 
     @torch.no_grad()

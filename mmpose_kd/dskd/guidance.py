@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..core.checks import built, checked_choice, checked_number, refusal
-from ..core.head_output import positions
+from ..core.head_output import near, positions
 from .losses import HeatmapClassificationLoss, OwnLoss, own_loss, weighted_mse
 
 GUIDE_FORMS = ('soft', 'hard', 'raw')
@@ -17,8 +17,6 @@ GUIDE_FORMS = ('soft', 'hard', 'raw')
 CLASSES_OF = ('ground_truth', 'guides')
 
 BELOW_FLOOR = ('zero', 'skip')
-
-NEAR = 0.05  # of the map's width and height
 
 
 def guide_maps(
@@ -269,8 +267,8 @@ class Guidance:
         labelled = (weight > 0).to(torch.float32)
         found = []
         for guide in guides:
-            near = (positions(kind, guide) - truth).abs().amax(-1) <= NEAR  # (B, K)
-            share = (near * labelled).sum() / labelled.sum().clamp(min=1.0)
+            found_by_it = near(positions(kind, guide), truth)  # (B, K)
+            share = (found_by_it * labelled).sum() / labelled.sum().clamp(min=1.0)
             one = {'agreement': share}
             if kind == 'heatmap':
                 one['kept'] = binarize(guide[0], self.threshold, self.floor).mean()

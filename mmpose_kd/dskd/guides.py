@@ -161,8 +161,10 @@ class GuideBank:
             teacher = guide.teacher
             # copies of the student see what it sees
             images = inputs if guide.file else teacher.own_images(inputs, samples, preprocessor)
-            output = read_output(self.kind, teacher.forward_head(images))
+            returned = teacher.forward_head(images)
+            output = read_output(self.kind, returned)
             teacher.look_at([f'head[{i}]' for i in range(len(output))], output)
+            teacher.compare_with_labels(returned, samples)
             found.append([teacher.pick_keypoints(x.detach().float()) for x in output])
         return found
 

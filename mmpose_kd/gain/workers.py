@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Union
+from typing import Optional, Union
 
 from .plan import Run, is_finished
 from .progress import Display, Standing
@@ -95,7 +95,13 @@ def tail(log: Path, lines: int = 15) -> str:
     return '\n'.join(log.read_text(errors='replace').splitlines()[-lines:])
 
 
-def run_all(runs: list[Run], out: Path, prepare: Callable[[Run], Path], jobs: int) -> list[Run]:
+def run_all(
+    runs: list[Run],
+    out: Path,
+    prepare: Callable[[Run], Path],
+    jobs: int,
+    finished: Optional[Callable[[Run], None]] = None,
+) -> list[Run]:
     """Do the runs that have no result yet, and return those that failed.
 
     Args:
@@ -103,6 +109,7 @@ def run_all(runs: list[Run], out: Path, prepare: Callable[[Run], Path], jobs: in
         out: The harness's folder.
         prepare: Makes a run's folder ready.
         jobs: How many run side by side.
+        finished: Called with each run as it finishes.
     """
     waiting = [run for run in runs if not is_finished(run.folder(out))]
     failed: list[Run] = []
@@ -124,6 +131,8 @@ def run_all(runs: list[Run], out: Path, prepare: Callable[[Run], Path], jobs: in
                     display.message(f'{run.name} failed, see {log}:\n{tail(log)}')
                 else:
                     display.message(f'{run.name} finished')
+                    if finished is not None:
+                        finished(run)
             display.update(Standing.of(runs, list(active), failed, out, jobs))
     display.message(Standing.of(runs, [], failed, out, jobs).line())
     return failed

@@ -1,0 +1,1 @@
+"""Cells: trainings that were named before they were run. See README.md."""

@@ -1,0 +1,95 @@
+"""``python -m benchmarks.cells P --out OUT``: the runs of a cell, and its table."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+import torch
+
+from mmpose_kd.gain.command import check_stock_mmpose
+from mmpose_kd.gain.workers import cores
+
+from .cell import CELLS, SEEDS
+from .ledger import RESULTS, Ledger
+from .methods import METHODS
+from .run import CellRun, Wanted
+from .table import table
+
+
+def jobs_here() -> int:
+    """As many runs as cores: each has one thread, and a GPU is shared by all."""
+    return min(cores(), 16)
+
+
+@click.command()
+@click.argument('name', metavar='CELL', type=click.Choice(list(CELLS)))
+@click.option('--out', required=True, type=click.Path(path_type=Path), help='Folder for the runs.')
+@click.option(
+    '--part',
+    type=click.Choice(['val', 'tune']),
+    default='tune',
+    help='Where students are tested: val.json, or persons of train.json kept aside (tune).',
+)
+@click.option('--head', 'heads', multiple=True, help='Of the student; may be repeated (all).')
+@click.option(
+    '--method',
+    'methods',
+    multiple=True,
+    type=click.Choice(['plain', *METHODS]),
+    help='May be repeated (all).',
+)
+@click.option('--seed', 'seeds', multiple=True, type=int, help='May be repeated (0 to 4).')
+@click.option('--jobs', type=click.IntRange(1), help='Runs side by side (as many as cores).')
+@click.option(
+    '--equal-wall-time/--no-equal-wall-time',
+    default=True,
+    help="Plain runs of a method's time too (yes).",
+)
+@click.option('--list', 'listed', is_flag=True, help='Say what has not run, and run nothing.')
+@click.option(
+    '--results', type=click.Path(path_type=Path), default=RESULTS, help='Folder of CSV and table.'
+)
+def main(name, out, part, heads, methods, seeds, jobs, equal_wall_time, listed, results) -> None:
+    """Do the runs of a CELL that its CSV lacks, and write its table.
+
+    The same command goes on where it was stopped. Give --method and --seed for some of the runs.
+    """
+    cell = CELLS[name]
+    unknown = [head for head in heads if head not in cell.heads]
+    if unknown:
+        raise click.BadParameter(
+            f'{unknown[0]!r}: give one of {", ".join(cell.heads)}', param_hint='--head'
+        )
+    heads, methods, seeds = (
+        list(heads or cell.heads),
+        list(methods or METHODS),
+        list(seeds or SEEDS),
+    )
+    torch.set_num_threads(1)
+    ledger = Ledger(results / f'cell_{name.lower()}.csv')
+    jobs = jobs or jobs_here()
+    work = CellRun(cell, out, part, ledger, jobs)
+    failed: list[Wanted] = []
+    runs = work.wanted(heads, methods, seeds)
+    if not listed:
+        check_stock_mmpose()
+        for seed in seeds:
+            failed += work.do([run for run in runs if run.seed == seed])
+            if equal_wall_time:
+                failed += work.do(work.longer(heads, methods, [seed]))
+            (results / f'cell_{name.lower()}_{part}.md').write_text(
+                table(cell, ledger, part), 'utf-8'
+            )
+    if equal_wall_time:
+        runs += work.longer(heads, methods, seeds)
+    missing = [run for run in dict.fromkeys(runs) if not work.is_known(run)]
+    sys.stdout.write(table(cell, ledger, part))
+    for run in missing:
+        sys.stdout.write(f'not run: {run.name}, {run.epochs} epochs, seed {run.seed}\n')
+    sys.exit(1 if failed else 0)
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,155 @@
+"""What is compared with plain training: this package's recipes, and what others would try."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from mmpose_kd.core.recipe import RECIPES, changed
+from mmpose_kd.dskd import DSKDHook  # noqa: F401  (registers the recipes)
+
+ALL = ('heatmap', 'deeppose', 'integral', 'simcc')
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to train a cell's model.
+
+    Attributes:
+        title: For the table.
+        heads: Which it is run on.
+        make: ``make(cfg, teachers)``: the whole config, of the plain one.
+        teachers: How many trained models it needs.
+        teacher: Head of these models, None for the student's own.
+        ours: Whether it is one of this package's methods; else a baseline.
+    """
+
+    title: str
+    heads: tuple[str, ...]
+    make: Callable[[dict, Sequence[dict]], dict]
+    teachers: int = 0
+    teacher: str | None = 'heatmap'
+    ours: bool = True
+
+
+def recipe(name: str, **entry) -> Callable[[dict, Sequence[dict]], dict]:
+    """What ``mmpose-kd`` makes of a user's config; ``entry`` changes the first distillation."""
+
+    def make(cfg: dict, teachers: Sequence[dict]) -> dict:
+        made = RECIPES[name].distilled(cfg, *teachers[:1])
+        if entry:
+            made['model']['distill'][0].update(copy.deepcopy(entry))
+        return made
+
+    return make
+
+
+def hook(**settings) -> Callable[[dict, Sequence[dict]], dict]:
+    """The plain config with a hook."""
+    return lambda cfg, teachers: changed(cfg, hooks=(settings,))
+
+
+def guided(**settings) -> Callable[[dict, Sequence[dict]], dict]:
+    """DSKD whose guides are whole trainings."""
+
+    def make(cfg: dict, teachers: Sequence[dict]) -> dict:
+        guides = [teacher['checkpoint'] for teacher in teachers]
+        return changed(cfg, hooks=(dict(type='DSKDHook', guides=guides, **settings),))
+
+    return make
+
+
+def distiller(*entries: dict) -> Callable[[dict, Sequence[dict]], dict]:
+    """A teacher with plain entries, as of any package for distillation."""
+
+    def make(cfg: dict, teachers: Sequence[dict]) -> dict:
+        model = dict(
+            type='PoseDistiller',
+            student=cfg['model'],
+            teachers=list(teachers[:1]),
+            distill=[copy.deepcopy(entry) for entry in entries],
+        )
+        return changed(cfg, model)
+
+    return make
+
+
+_MSE = dict(type='KeypointMSELoss', use_target_weight=True)
+_BINS = ('head.mlp_head_x', 'head.mlp_head_y')
+_DECAY = dict(type='linear_decay')
+
+METHODS = {
+    # a memory of 50 steps: MMPose's own 5,000 are more than a whole run here
+    'ema': Method(
+        'plain with EMAHook',
+        ALL,
+        hook(type='EMAHook', momentum=0.02, update_buffers=True),
+        ours=False,
+    ),
+    'kd-mse': Method(
+        "MSE to a teacher's heatmaps",
+        ('heatmap',),
+        distiller(dict(name='kd', loss=_MSE, student='head', teacher='head')),
+        teachers=1,
+        ours=False,
+    ),
+    'kd-kl': Method(
+        "KL to a teacher's heatmaps",
+        ('heatmap',),
+        distiller(
+            dict(
+                name='kd',
+                loss=dict(type='HeatmapKLLoss', temperature=0.1),
+                student='head',
+                teacher='head',
+            )
+        ),
+        teachers=1,
+        ours=False,
+    ),
+    'pkd': Method('PKD', ('heatmap',), recipe('pkd'), teachers=1, ours=False),
+    'dwpose': Method(
+        "DWPose's two losses",
+        ('simcc',),
+        distiller(
+            dict(
+                name='feature',
+                loss=dict(type='FeatureMSELoss', divisor='batch', loss_weight=0.00007),
+                student='backbone',
+                teacher='backbone',
+                schedule=_DECAY,
+            ),
+            dict(
+                name='logit',
+                loss=dict(type='SimCCKLLoss', use_target_weight=False, loss_weight=0.1),
+                student=_BINS,
+                teacher=_BINS,
+                schedule=_DECAY,
+            ),
+        ),
+        teachers=1,
+        teacher=None,
+        ours=False,
+    ),
+    'ocd': Method('OCD', ('deeppose', 'integral', 'simcc'), recipe('ocd')),
+    'tcd': Method('TCD', ('deeppose', 'integral', 'simcc'), recipe('tcd'), teachers=1),
+    'hhd': Method('HHD', ('integral',), recipe('hhd'), teachers=1),
+    'hhd-aligned': Method(
+        'HHD, aligned, weight 0.5',
+        ('integral',),
+        recipe('hhd', loss=dict(type='HHDLoss', mode='aligned'), balance=False, weight=0.5),
+        teachers=1,
+    ),
+    'hhd-released': Method(
+        "HHD, the release's own weight 0.5",
+        ('integral',),
+        recipe('hhd', balance=False, weight=0.5),
+        teachers=1,
+    ),
+    'dskd': Method('DSKD', ALL, recipe('dskd')),
+    'dskd-chain': Method(
+        'DSKD, guides from two whole trainings', ALL, guided(), teachers=2, teacher=None
+    ),
+    'okdhp': Method('OKDHP', ('heatmap',), recipe('okdhp')),
+}

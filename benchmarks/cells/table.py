@@ -1,0 +1,136 @@
+"""The table of a cell, from its ledger alone."""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import dataclass
+
+from scipy.stats import t
+
+from .cell import SEEDS, Cell
+from .ledger import Ledger, Row
+from .methods import METHODS
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What a method has over plain training, in points of PCK.
+
+    Attributes:
+        mean: Over the seeds that both have.
+        low, high: Ends of the paired 95 % t-interval over seeds; None with fewer than two.
+        seeds: How many.
+    """
+
+    mean: float
+    low: float | None
+    high: float | None
+    seeds: int
+
+    def __str__(self) -> str:
+        if self.low is None:
+            return f'{self.mean:+.2f} (one seed)'
+        return f'{self.mean:+.2f} [{self.low:+.2f}, {self.high:+.2f}]'
+
+
+def paired(plain: dict[int, Row], method: dict[int, Row]) -> Difference | None:
+    """The paired t-interval over the seeds that both have; None without any.
+
+    Args:
+        plain: Runs by seed.
+        method: Runs by seed.
+    """
+    differences = [method[seed].pck02 - plain[seed].pck02 for seed in plain if seed in method]
+    count = len(differences)
+    if not count:
+        return None
+    mean = statistics.fmean(differences)
+    if count == 1:
+        return Difference(mean, None, None, 1)
+    half = t.ppf(0.975, count - 1) * statistics.stdev(differences) / count**0.5
+    return Difference(mean, mean - half, mean + half, count)
+
+
+def step_of(rows: dict[int, Row]) -> float:
+    """Median time of a training step over the seeds, in the plain model's."""
+    return statistics.median(row.step for row in rows.values())
+
+
+def time_to_plain(plain: dict[int, Row], method: dict[int, Row]) -> float | None:
+    """When a method's validation first is as good as the plain model's last one.
+
+    Args:
+        plain: Runs by seed.
+        method: Runs by seed.
+
+    Returns:
+        Median over the seeds that both have, as a share of the plain training's time; None if
+        half of them never are.
+    """
+    times = []
+    for seed in plain.keys() & method.keys():
+        final = plain[seed].validations()[plain[seed].epochs]
+        reached = [e for e, value in method[seed].validations().items() if value >= final]
+        times.append(
+            min(reached) * method[seed].step / plain[seed].epochs if reached else float('inf')
+        )
+    found = statistics.median(times) if times else float('inf')
+    return None if found == float('inf') else found
+
+
+def table(cell: Cell, ledger: Ledger, part: str) -> str:
+    """Markdown: each head's plain model, and each method over it at equal epochs and equal time.
+
+    Args:
+        cell: Which.
+        ledger: Its runs.
+        part: ``'val'`` or ``'tune'``.
+    """
+    lines = [
+        f'Cell {cell.name}: {cell.title}. PCK@0.2 by the {cell.yardstick}, mean ± standard '
+        'deviation over seeds of exported students in stock MMPose; differences with the paired '
+        '95 % t-interval over seeds. Equal wall time: the plain model trains for the epochs in '
+        'brackets, which take it as long or longer. Reached: when a validation first is as good '
+        "as the plain model's last one, as a share of the plain training's time.",
+        '',
+        '| student | method | seeds | PCK@0.2 | PCK@0.1 | OKS AP | step '
+        '| over plain, equal epochs | over plain, equal wall time | reached |',
+        '|---|---|---|---|---|---|---|---|---|---|',
+    ]
+    for head in cell.heads:
+        plain = ledger.select(part, head, 'plain', cell.epochs)
+        if not plain:
+            continue
+        lines.append(_row(head, 'plain', plain, '', '', ''))
+        for epochs in cell.longer:
+            longer = ledger.select(part, head, 'plain', epochs)
+            if longer:
+                name = f'plain, {epochs} epochs'
+                lines.append(_row('', name, longer, str(paired(plain, longer) or ''), '', ''))
+        for name, method in METHODS.items():
+            rows = ledger.select(part, head, name, cell.epochs)
+            if not rows:
+                continue
+            epochs = cell.plain_epochs(step_of(rows))
+            equal = paired(ledger.select(part, head, 'plain', epochs), rows)
+            over_longer = '' if equal is None else f'{equal} ({epochs})'
+            reached = time_to_plain(plain, rows)
+            reached = 'not' if reached is None else f'{reached:.2f}'
+            same = str(paired(plain, rows) or '')
+            lines.append(_row('', method.title, rows, same, over_longer, reached))
+    return '\n'.join(lines) + '\n'
+
+
+def _row(head: str, name: str, rows: dict[int, Row], equal: str, longer: str, reached: str) -> str:
+    seeds = f'{len(rows)} of {len(SEEDS)}'
+    pck02, pck01, ap = ([getattr(r, k) for r in rows.values()] for k in ('pck02', 'pck01', 'ap'))
+    cells = [
+        head, name, seeds, _spread(pck02, '.2f'), _spread(pck01, '.2f'), _spread(ap, '.3f'),
+        f'{step_of(rows):.2f}', equal, longer, reached,
+    ]  # fmt: skip
+    return f'| {" | ".join(cells)} |'
+
+
+def _spread(values: list[float], form: str) -> str:
+    mean = format(statistics.fmean(values), form)
+    return mean if len(values) < 2 else f'{mean} ± {format(statistics.stdev(values), form)}'

@@ -1,0 +1,168 @@
+"""The cells: their ledger, their statistics, and the configs that are compared."""
+
+import copy
+import json
+import sys
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmpose.registry import MODELS
+from scipy.stats import ttest_rel
+
+from mmpose_kd.gain.configs import check_pair, load_config
+from mmpose_kd.gain.subset import subset
+
+from ..helpers import ROOT
+
+sys.path.append(str(ROOT))
+
+from benchmarks.cells.__main__ import main
+from benchmarks.cells.cell import CELLS
+from benchmarks.cells.ledger import Ledger, Row
+from benchmarks.cells.methods import METHODS
+from benchmarks.cells.run import kept_aside
+from benchmarks.cells.table import paired, table, time_to_plain
+from benchmarks.cells.weights import renamed
+
+P = CELLS['P']
+
+
+def row(**changes):
+    given = dict(
+        part='val', head='heatmap', method='plain', epochs=25, seed=0, pck02=30.0, pck01=10.0,
+        ap=0.2, seconds=100.0, step=1.0, curve='5:10.00 25:30.00', device='a machine',
+        commit='abc', settings='def',
+    )  # fmt: skip
+    return Row(**{**given, **changes})
+
+
+@pytest.fixture
+def data(tmp_path, monkeypatch):
+    """A COCO file of 40 people where the configs look for one, and weights to start from."""
+    annotations = [
+        dict(id=i, image_id=i // 2, category_id=1, keypoints=[5, 5, 2] * 14, num_keypoints=14,
+             bbox=[0, 0, 9, 9], area=81, iscrowd=0)
+        for i in range(40)
+    ]  # fmt: skip
+    images = [dict(id=i, file_name=f'{i}.jpg', height=10, width=10) for i in range(20)]
+    (tmp_path / 'annotations').mkdir()
+    for split in ('train', 'val'):
+        file = tmp_path / f'annotations/{split}.json'
+        file.write_text(json.dumps(dict(images=images, annotations=annotations, categories=[])))
+    (tmp_path / 'metainfo.py').write_text('dataset_info = dict()')
+    init_default_scope('mmpose')
+    stock = MODELS.build(dict(type='MobileNetV2', out_indices=(7,)))
+    torch.save(stock.state_dict(), tmp_path / 'weights.pth')
+    for name, value in (('LSPET', '.'), ('LIVESTOCK', '.'), ('MOBILENETV2', 'weights.pth')):
+        monkeypatch.setenv(name, str(tmp_path / value))
+    monkeypatch.chdir(ROOT)
+    return tmp_path
+
+
+def test_the_ledger_keeps_every_run_once_and_reads_what_it_wrote(tmp_path):
+    ledger = Ledger(tmp_path / 'cell.csv')
+    ledger.add(row(seed=1))
+    ledger.add(row(seed=0, pck02=20.0))
+    ledger.add(row(seed=0, pck02=31.0))
+    again = Ledger(tmp_path / 'cell.csv')
+    assert again.rows == ledger.rows
+    assert {s: r.pck02 for s, r in again.select('val', 'heatmap', 'plain', 25).items()} == {
+        0: 31.0,
+        1: 30.0,
+    }
+    assert again.select('tune', 'heatmap', 'plain', 25) == {}
+
+
+def test_the_interval_is_the_paired_t_interval_over_the_seeds_that_both_have():
+    one, two = [30.1, 31.4, 29.8, 30.6, 99.0], [32.0, 32.9, 32.2, 31.5]
+    plain = {seed: row(seed=seed, pck02=value) for seed, value in enumerate(one)}
+    method = {seed: row(seed=seed, pck02=value) for seed, value in enumerate(two)}
+    found = paired(plain, method)
+    expected = ttest_rel(two, one[:4]).confidence_interval(0.95)
+    np.testing.assert_allclose((found.low, found.high), expected)
+    assert found.seeds == 4 and found.mean == pytest.approx(np.subtract(two, one[:4]).mean())
+    assert paired(plain, {}) is None
+    assert paired(plain, {0: row(pck02=31.1)}).low is None
+
+
+def test_a_method_is_compared_with_plain_training_of_its_time_or_longer():
+    assert [P.plain_epochs(r) for r in (0.9, 1.0, 1.001, 1.12, 1.4, 9)] == [25, 25, 28, 28, 35, 50]
+    ledger = Ledger(ROOT / 'there_is_none.csv')
+    for seed in (0, 1):
+        for changes in (
+            {},
+            dict(epochs=31, pck02=32.0),
+            dict(method='dskd', pck02=33.0 + seed, step=1.2, curve='5:20.00 20:30.00 25:33.00'),
+        ):
+            found = row(seed=seed, **changes)
+            ledger.rows[found.key] = found
+    said = table(P, ledger, 'val')
+    (line,) = [line for line in said.splitlines() if '| DSKD |' in line]
+    assert '+3.50 [-2.85, +9.85]' in line and '+1.50 [-4.85, +7.85] (31)' in line
+    assert line.endswith('| 0.96 |')  # 20 of 25 epochs at 1.2 plain steps
+
+
+def test_what_never_reaches_the_plain_accuracy_has_no_time():
+    plain = {0: row()}
+    assert time_to_plain(plain, {0: row(curve='5:10.00 25:29.99')}) is None
+
+
+@pytest.mark.parametrize('name', ['P', 'A'])
+def test_people_kept_aside_for_tuning_are_in_no_training(data, tmp_path, name):
+    cell = copy.copy(CELLS[name])
+    object.__setattr__(cell, 'persons', 25)
+    object.__setattr__(cell, 'tested', 10)
+    cfg = load_config(str(cell.heads['heatmap']))
+    aside = json.loads(kept_aside(cfg, cell, tmp_path / 'data').read_text())['annotations']
+    trained = json.loads(subset(cfg, 25, tmp_path / 'subsets').read_text())['annotations']
+    assert (len(aside), len(trained)) == (10, 25)
+    assert not {a['id'] for a in aside} & {a['id'] for a in trained}
+
+
+@pytest.mark.parametrize(
+    ('name', 'head'),
+    [
+        pytest.param(name, head, marks=[pytest.mark.slow] * (head != method.heads[0]))
+        for name, method in METHODS.items()
+        for head in method.heads
+    ],
+)
+def test_every_method_makes_a_config_that_can_be_compared_with_the_plain_one(data, name, head):
+    cfg = load_config(str(P.heads[head]))
+    method = METHODS[name]
+    teaching = load_config(str(P.heads[method.teacher or head]))
+    teaching.dump(data / 'teacher.py')
+    state = MODELS.build(copy.deepcopy(teaching.model)).state_dict()
+    torch.save({'state_dict': state}, data / 'teacher.pth')
+    teacher = dict(config=str(data / 'teacher.py'), checkpoint=str(data / 'teacher.pth'))
+    made = Config(method.make(cfg.to_dict(), [teacher] * method.teachers))
+    check_pair(cfg, made, name)
+    MODELS.build(copy.deepcopy(made.model))
+    assert made.to_dict() != cfg.to_dict()
+
+
+def test_weights_are_renamed_by_their_order_and_others_refused():
+    init_default_scope('mmpose')
+    stock = MODELS.build(dict(type='MobileNetV2', out_indices=(7,))).state_dict()
+    theirs = {f'features.{i}.{k.rpartition(".")[2]}': v for i, (k, v) in enumerate(stock.items())}
+    found = renamed({**theirs, 'classifier.1.weight': torch.zeros(10, 1280)})
+    assert found and all(torch.equal(found[k], stock[k]) for k in found)
+    with pytest.raises(ValueError, match='MobileNetV2 of width 1'):
+        renamed(dict(list(theirs.items())[1:]))
+
+
+def test_the_command_lists_what_has_not_run(data, tmp_path):
+    arguments = ['P', '--out', str(tmp_path / 'out'), '--head', 'heatmap', '--method', 'dskd']
+    arguments += ['--seed', '3', '--list', '--results', str(tmp_path / 'results')]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0, result.output
+    assert [line for line in result.output.splitlines() if line.startswith('not run')] == [
+        'not run: plain_heatmap, 25 epochs, seed 3',
+        'not run: dskd_heatmap, 25 epochs, seed 3',
+    ]
+    wrong = CliRunner().invoke(main, ['P', '--out', str(tmp_path), '--head', 'rle'])
+    assert wrong.exit_code == 2 and 'heatmap' in wrong.output
