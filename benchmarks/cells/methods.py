@@ -147,9 +147,12 @@ METHODS = {
         recipe('hhd', balance=False, weight=0.5),
         teachers=1,
     ),
-    'dskd': Method('DSKD', ALL, recipe('dskd')),
-    'dskd-chain': Method(
-        'DSKD, guides from two whole trainings', ALL, guided(), teachers=2, teacher=None
+    'dskd': Method('DSKD, one finished training guides', ALL, guided(), teachers=1, teacher=None),
+    'dskd-two': Method('DSKD, two of them', ALL, guided(), teachers=2, teacher=None),
+    'dskd-generations': Method(
+        'DSKD, copies of the run itself',
+        ALL,
+        hook(type='DSKDHook', guides='generations', num_guides=2),
     ),
     'okdhp': Method('OKDHP', ('heatmap',), recipe('okdhp')),
 }

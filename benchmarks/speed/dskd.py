@@ -92,7 +92,7 @@ def guided(name: str, folder: str, largest: int) -> tuple[Runner, DSKDHook]:
     init_default_scope('mmpose')
     cfg.model.backbone.pop('init_cfg', None)
     settings = {k: v for k, v in cfg.custom_hooks[-1].items() if k not in ('type', 'teachers')}
-    settings.update(num_guides=largest, keep_prob=1.0, log_interval=10**9)
+    settings.update(guides='generations', num_guides=largest, keep_prob=1.0, log_interval=10**9)
     hook = DSKDHook(**settings)
     runner = Runner(
         model=cfg.model, work_dir=folder, cfg=cfg, default_scope='mmpose', log_level='WARNING'

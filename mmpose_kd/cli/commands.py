@@ -8,6 +8,7 @@ from ..version import __version__
 from .demo import demo
 from .export import export
 from .gain import gain
+from .generations import generations
 from .make_data import make_data
 
 
@@ -17,5 +18,5 @@ def commands() -> None:
     """Knowledge distillation for MMPose."""
 
 
-for command in (make_data, export, demo, gain):
+for command in (make_data, export, demo, gain, generations):
     commands.add_command(command)

@@ -256,7 +256,7 @@ def given_models(guides, teachers: Sequence[dict], key: str) -> list[tuple]:
     Raises:
         ValueError: One of them is not what it has to be.
     """
-    if guides in MODES:
+    if guides is None or guides in MODES:
         guides = []
     elif not is_list(guides) or not guides:
         names = ', '.join(repr(mode) for mode in MODES)

@@ -60,11 +60,13 @@ class DSKDHook(AroundIterationHook):
     draws. With another method of this package the part that is deployed is guided and frozen.
 
     Args:
-        guides (str | Sequence): ``'generations'``: the run is cut into ``num_guides`` + 1
-            generations, and at the end of each but the last the student becomes a guide.
-            ``'snapshots'``: it becomes one every ``interval`` epochs, and the newest
-            ``num_guides`` are kept. A list: checkpoints of the student's architecture, or of
-            others as arguments of :class:`Teacher` (``dict(config=..., checkpoint=...)``).
+        guides (str | Sequence): Checkpoints of finished trainings of the student's architecture,
+            which ``mmpose-kd generations`` makes, or of others as arguments of :class:`Teacher`
+            (``dict(config=..., checkpoint=...)``). Or copies of the run itself, which cost
+            accuracy where it has not saturated (docs/dskd.md): ``'generations'``: the run is cut
+            into ``num_guides`` + 1 generations, and at the end of each but the last the student
+            becomes a guide; ``'snapshots'``: it becomes one every ``interval`` epochs, and the
+            newest ``num_guides`` are kept. None: ``teachers`` alone.
         num_guides (int, optional): n. None: 2. Not with a list.
         interval (int | float, optional): Of snapshots: epochs (iterations in a run that counts
             iterations), or a share of the run. None: 0.1.
@@ -107,7 +109,7 @@ class DSKDHook(AroundIterationHook):
 
     def __init__(
         self,
-        guides: Union[str, Sequence] = 'generations',
+        guides: Union[str, Sequence, None] = None,
         num_guides: Optional[int] = None,
         interval: Union[None, int, float] = None,
         lengths: Optional[Sequence[float]] = None,
@@ -147,6 +149,13 @@ class DSKDHook(AroundIterationHook):
         self.guidance = Guidance(form, threshold, floor, cls, cls_target, below_floor, KEY)
         self.seed = checked_whole(seed, f'{KEY}.seed', -(2**63), 2**63 - 1, optional=True)
         self.log_interval = checked_whole(log_interval, f'{KEY}.log_interval', least=1)
+        if guides is None and not teachers:
+            give = (
+                'give the checkpoints of finished trainings of this model (mmpose-kd generations '
+                "CONFIG makes them and the student); 'generations' or 'snapshots' take copies of "
+                'the run itself, which costs accuracy where it has not saturated'
+            )
+            raise refusal(f'{KEY}.guides', None, give)
 
         self.files = GuideFiles()
         self.distils = self._ready = False

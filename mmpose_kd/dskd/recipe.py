@@ -1,4 +1,4 @@
-"""Whether DSKD fits a config, and the config that trains with it."""
+"""DSKD on a config of one's own."""
 
 from __future__ import annotations
 
@@ -9,22 +9,18 @@ import torch
 from mmpose.registry import MODELS
 from torch import nn
 
-from ..core.checks import is_whole, refusal
 from ..core.deployed import deployed_head
 from ..core.random_state import random_states_kept
 from ..core.recipe import Recipe, changed, register, type_name
+from ..distiller.recipe import checked_teacher
 from .student import known_kind
 
-HOOK = dict(type='DSKDHook', guides='generations', num_guides=2)
+HOOK = 'DSKDHook'
 
 
 def misfit(cfg: dict) -> Optional[str]:
-    """Why a config's model cannot be guided by its own earlier selves; None if it can."""
-    for key, look in (
-        ('custom_hooks', _present),
-        ('train_cfg', _too_short),
-        ('model', _unknown_head),
-    ):
+    """Why a config's model cannot be guided by an earlier training of it; None if it can."""
+    for key, look in (('custom_hooks', _present), ('model', _unknown_head)):
         try:
             reason = look(cfg.get(key))
         except Exception as error:  # a config may be wrong in any way
@@ -34,28 +30,26 @@ def misfit(cfg: dict) -> Optional[str]:
     return None
 
 
-def distilled(cfg: dict) -> dict:
-    """The config with :class:`DSKDHook`, whose defaults go by what the head puts out."""
-    return changed(cfg, hooks=(HOOK,))
+def distilled(cfg: dict, teacher: dict) -> dict:
+    """The config with :class:`DSKDHook`, whose defaults go by what the head puts out.
+
+    Args:
+        cfg: A whole config.
+        teacher: A finished training of the same model, or of another one with such a head:
+            arguments of :class:`~mmpose_kd.distiller.Teacher`, ``dict(config=...,
+            checkpoint=...)``.
+
+    Raises:
+        ValueError: It is none.
+    """
+    return changed(cfg, hooks=(dict(type=HOOK, guides=[dict(checked_teacher(teacher))]),))
 
 
 def _present(hooks: Optional[list]) -> Optional[str]:
     """The hook is in the config already."""
-    if any(type_name(hook) == HOOK['type'] for hook in hooks or []):
-        return f'custom_hooks: {HOOK["type"]} stands in them already'
+    if any(type_name(hook) == HOOK for hook in hooks or []):
+        return f'custom_hooks: {HOOK} stands in them already'
     return None
-
-
-def _too_short(train_cfg: Optional[dict]) -> Optional[str]:
-    """The run cannot be cut into generations."""
-    settings = train_cfg or {}
-    iterations = settings.get('by_epoch') is False
-    iterations |= type_name(settings) == 'IterBasedTrainLoop'
-    name = 'max_iters' if iterations else 'max_epochs'
-    found, least = settings.get(name), HOOK['num_guides'] + 1
-    if is_whole(found) and found >= least:
-        return None
-    return str(refusal(f'train_cfg.{name}', found, f'give {least} or more, one a generation'))
 
 
 def _unknown_head(model: Optional[dict]) -> Optional[str]:
@@ -86,8 +80,8 @@ def _deployed_head(model: dict) -> Optional[nn.Module]:
 RECIPE = register(
     Recipe(
         name='dskd',
-        title='guided by its own earlier selves; needs no teacher',
-        needs_teacher=False,
+        title='guided by finished trainings of the same network',
+        needs_teacher=True,
         misfit=misfit,
         distilled=distilled,
     )

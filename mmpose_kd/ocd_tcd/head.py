@@ -301,7 +301,7 @@ class OCDHead(BaseHead):
                 settings = {**train_cfg, 'compute_acc': False}
                 own = self.heatmap.loss(tuple(features), targets, settings)
             heatmap_loss = sum_of_losses(own)
-            factor = heatmap_loss.new_tensor(self.heatmap_weight)
+            factor = heatmap_loss.detach().new_full((), self.heatmap_weight)
             if self.balance is not None:
                 factor = factor * self.balance(task, heatmap_loss, features)
             losses['loss_heatmap'] = factor * heatmap_loss

@@ -101,7 +101,7 @@ def test_a_method_is_compared_with_plain_training_of_its_time_or_longer():
             found = row(seed=seed, **changes)
             ledger.rows[found.key] = found
     said = table(P, ledger, 'val')
-    (line,) = [line for line in said.splitlines() if '| DSKD |' in line]
+    (line,) = [line for line in said.splitlines() if '| DSKD, one' in line]
     assert '+3.50 [-2.85, +9.85]' in line and '+1.50 [-4.85, +7.85] (31)' in line
     assert line.endswith('| 0.96 |')  # 20 of 25 epochs at 1.2 plain steps
 

@@ -48,7 +48,7 @@ def test_an_emptied_list_loses_them_too(tmp_path):
 
 
 def test_one_lost_on_the_way_is_found(tmp_path):
-    base = STOCK + "custom_hooks = [dict(type='DSKDHook')]"
+    base = STOCK + "custom_hooks = [dict(type='DSKDHook', guides='generations')]"
     (line,) = said(tmp_path, base=base, mine="_base_ = ['base.py']")
     assert 'SyncBuffersHook' in line and 'DSKDHook' not in line
 
@@ -92,7 +92,7 @@ def test_a_config_that_is_no_file_is_nothing_to_compare():
         BranchMetricsHook,
         ExactResumeHook,
         BranchStatisticsHook,
-        DSKDHook,
+        lambda: DSKDHook('generations'),
         TeacherMetricsHook,
         lambda: TeacherCacheHook('cache'),
     ],

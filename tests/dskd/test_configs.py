@@ -1,6 +1,10 @@
 """The shipped configs of DSKD: the inherited model and one hook."""
 
+from pathlib import Path
+
+import mmpose
 import torch
+import yaml
 
 from mmpose_kd.core.deployed import deployed_head
 from mmpose_kd.core.head_output import head_kind
@@ -8,7 +12,21 @@ from mmpose_kd.distiller.teacher import Teacher
 from mmpose_kd.dskd.guides import check_fit
 from mmpose_kd.dskd.hook import DSKDHook
 
-from ..helpers.configs import DSKD, each, on_meta, upstream
+from ..helpers.configs import DSKD, each, inherited, on_meta, upstream
+
+
+def weights_of(path):
+    """Address of the weights that MMPose published for a shipped config's own base."""
+    base = inherited(path)[0].partition('::')[2]
+    found = [
+        model['Weights']
+        for file in (Path(mmpose.__file__).parent / '.mim/configs').rglob('*.yml')
+        if Path(base).stem in file.read_text(encoding='utf-8')
+        for model in yaml.safe_load(file.read_text(encoding='utf-8'))['Models']
+        if str(model['Config']).endswith(base)
+    ]
+    (address,) = found
+    return address
 
 
 @each(DSKD)
@@ -25,8 +43,9 @@ def test_a_self_distilled_student_is_the_inherited_model_and_its_hook_knows_it(p
     assert settings.pop('type') == 'DSKDHook'
     built = DSKDHook(**settings)
     assert head_kind(model.get_submodule(deployed_head(model))) == 'heatmap'
-    epochs = cfg.train_cfg.max_epochs
-    assert built.plan.steps(epochs) == [epochs // 3, 2 * epochs // 3]
+    assert built.plan.steps(cfg.train_cfg.max_epochs) == []  # no copies of the run itself
+    published = weights_of(path)
+    assert hook.guides == [published]
     for entry in hook.get('teachers', []):
         with torch.device('meta'):
             check_fit(Teacher(**{**entry, 'checkpoint': None}), 'heatmap', model.head)

@@ -13,7 +13,7 @@ from mmpose_kd.core.recipe import RECIPES
 from mmpose_kd.dskd.recipe import distilled, misfit
 
 from ..helpers.dskd_runs import dskd_config, train, value, with_17, without_dskd
-from ..helpers.models import RESNET, okdhp_config
+from ..helpers.models import RESNET, build, okdhp_config, randomize
 
 COCO = 'body_2d_keypoint/{}/coco'
 TOPDOWN = COCO.format('topdown_heatmap')
@@ -28,10 +28,16 @@ def heatmap_config():
     return stock(f'{TOPDOWN}/td-hm_hrnet-w32_8xb64-210e_coco-256x192')
 
 
-def test_it_is_registered_and_needs_no_teacher():
+#: a finished training
+TEACHER = dict(config='plain.py', checkpoint='epoch_210.pth')
+
+
+def test_it_is_registered_and_its_teacher_is_a_finished_training():
     recipe = RECIPES['dskd']
     assert (recipe.misfit, recipe.distilled) == (misfit, distilled)
-    assert not recipe.needs_teacher
+    assert recipe.needs_teacher
+    with pytest.raises(ValueError, match='teacher='):
+        distilled({}, 'epoch_210.pth')
 
 
 @pytest.mark.parametrize(
@@ -88,10 +94,6 @@ def test_a_stock_config_that_does_not_fit_says_why(name, reason):
         (dict(model='hrnet'), 'model cannot be used'),
         (dict(model__head__type='NoSuchHead'), 'NoSuchHead'),
         (dict(model__head__decoder__type='NoSuchCodec'), 'NoSuchCodec'),
-        (dict(train_cfg=None), 'train_cfg.max_epochs=None'),
-        (dict(train_cfg=dict(by_epoch=True, max_epochs=2)), 'train_cfg.max_epochs=2'),
-        (dict(train_cfg=dict(by_epoch=False, max_iters=2)), 'train_cfg.max_iters=2'),
-        (dict(train_cfg=dict(type='IterBasedTrainLoop', max_iters=2)), 'train_cfg.max_iters=2'),
         (dict(custom_hooks=[dict(type='mmpose.DSKDHook')]), 'custom_hooks: DSKDHook stands'),
         (dict(custom_hooks=3), 'custom_hooks cannot be used'),
     ],
@@ -126,7 +128,7 @@ def test_of_other_methods_the_deployed_head_counts(heatmap_config):
 def test_asking_changes_neither_the_config_nor_random_numbers(heatmap_config):
     before, states = copy.deepcopy(heatmap_config), (torch.get_rng_state(), random.getstate())
     misfit(heatmap_config)
-    distilled(heatmap_config)
+    distilled(heatmap_config, TEACHER)
     assert heatmap_config == before
     assert torch.equal(torch.get_rng_state(), states[0]) and random.getstate() == states[1]
 
@@ -136,19 +138,24 @@ def test_the_distilled_config_is_the_given_one_with_the_hook(heatmap_config):
         **heatmap_config,
         'custom_hooks': [*heatmap_config['custom_hooks'], dict(type='EMAHook')],
     }
-    made = distilled(cfg)
+    made = distilled(cfg, TEACHER)
     assert [hook['type'] for hook in made['custom_hooks']] == [
         'SyncBuffersHook', 'EMAHook', 'DSKDHook',
     ]  # fmt: skip
+    assert made['custom_hooks'][-1]['guides'] == [TEACHER]
     assert 'mmpose_kd' in made['custom_imports']['imports']
     assert {key for key in made if made[key] != cfg.get(key)} == {'custom_imports', 'custom_hooks'}
     assert misfit(made) == 'custom_hooks: DSKDHook stands in them already'
 
 
 def test_the_distilled_config_trains_as_it_stands(data, tmp_path):
-    plain = without_dskd(dskd_config(data, tmp_path, model=with_17(), epochs=3))
+    plain = without_dskd(dskd_config(data, tmp_path / 'run', model=with_17(), epochs=3))
     assert misfit(plain) is None
-    _, losses = train(Config(distilled(plain)).to_dict())
-    guided = [value(step['loss_dskd_cls']) for step in losses.values()]
-    assert min(guided) > 0 and {'loss_kpt', 'loss_dskd_kd'} <= losses[0].keys()
-    assert (tmp_path / 'dskd_epoch_2.pth').is_file()
+    Config(plain).dump(tmp_path / 'plain.py')
+    state = randomize(build(with_17())).state_dict()
+    torch.save({'state_dict': state}, tmp_path / 'plain.pth')
+    teacher = dict(config=str(tmp_path / 'plain.py'), checkpoint=str(tmp_path / 'plain.pth'))
+    _, losses = train(Config(distilled(plain, teacher)).to_dict())
+    for name in ('loss_dskd_kd', 'loss_dskd_cls'):
+        assert min(value(step[name]) for step in losses.values()) > 0
+    assert 'loss_kpt' in losses[0]

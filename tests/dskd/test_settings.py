@@ -16,6 +16,7 @@ from ..helpers.models import plain_config
 @pytest.mark.parametrize(
     ('settings', 'message'),
     [
+        (dict(), r'guides=None: .*mmpose-kd generations'),
         (dict(guides='epochs'), r"guides='epochs'"),
         (dict(guides=[]), r'guides=\[\]'),
         (dict(guides='snapshots', redraw=True), r'redraw=True'),

@@ -49,7 +49,7 @@ def scoped(node, scope):
     return [scoped(v, scope) for v in node] if isinstance(node, list) else node
 
 
-HOOKS = [dict(type='BranchMetricsHook'), dict(type='DSKDHook')]
+HOOKS = [dict(type='BranchMetricsHook'), dict(type='DSKDHook', guides='generations')]
 
 
 @pytest.mark.parametrize('method', ['okdhp', 'ocd', 'dskd'])
@@ -247,7 +247,9 @@ def test_pictures_of_other_channels_are_checked_with_as_many(tmp_path, method, c
     model['data_preprocessor'] = dict(type='PoseDataPreprocessor')
     if channels == 1:
         model['data_preprocessor'].update(mean=[127.0], std=[60.0])
-    run = run_of(tmp_path, model, [dict(type='DSKDHook')] if method == 'dskd' else [])
+    run = run_of(
+        tmp_path, model, [dict(type='DSKDHook', guides='generations')] if method == 'dskd' else []
+    )
     assert export_student(*run).parameters > 0
 
 

@@ -20,7 +20,12 @@ def test_others_are_not_ours(kind):
 
 
 def test_hooks_that_teach_are_known_among_others():
-    hooks = [dict(type='DSKDHook'), dict(type='BranchMetricsHook'), dict(type='EMAHook'), dict()]
+    hooks = [
+        dict(type='DSKDHook', guides='generations'),
+        dict(type='BranchMetricsHook'),
+        dict(type='EMAHook'),
+        dict(),
+    ]
     assert training_hooks(dict(custom_hooks=hooks)) == hooks[:1]
     assert training_hooks(dict(custom_hooks=None)) == training_hooks({}) == []
 

@@ -44,7 +44,7 @@ def test_a_resumed_run_ends_with_the_same_weights_to_the_last_bit(pair, tmp_path
 
 def test_a_method_that_is_a_hook_is_exported_as_the_plain_model(pair, tmp_path):
     cfg = Config.fromfile(pair[0])
-    cfg.custom_hooks = [dict(type='DSKDHook')]
+    cfg.custom_hooks = [dict(type='DSKDHook', guides='generations')]
     cfg.dump(tmp_path / 'config.py')
     state = start.initial_weights(cfg.model, Config.fromfile(pair[0]).model, seed=0)
     torch.save({'state_dict': state}, tmp_path / 'epoch_1.pth')

@@ -17,7 +17,7 @@ from .models import RESNET, plain_config
 from .runs import run_config
 
 # untrained students have low peaks: all of them are to teach here
-HOOK = dict(type='DSKDHook', floor=1e-6, alpha=10.0, log_interval=1)
+HOOK = dict(type='DSKDHook', guides='generations', floor=1e-6, alpha=10.0, log_interval=1)
 
 
 def with_17(backbone=RESNET):

@@ -127,7 +127,7 @@ def student_run() -> SimpleNamespace:
 
 
 def dskd(settings: dict) -> object:
-    hook = HOOKS.build({'type': 'DSKDHook', **settings})
+    hook = HOOKS.build({'type': 'DSKDHook', 'guides': 'generations', **settings})
     hook.start(student_run(), length=6)
     return hook
 
@@ -300,7 +300,10 @@ def places() -> dict[str, Place]:
         ),
         # ------------------------------------------------------------ DSKD
         'DSKDHook': Place(
-            public['DSKDHook'], dskd, needed=dict(interval=dict(guides='snapshots'))
+            public['DSKDHook'],
+            dskd,
+            dict(guides='generations'),
+            needed=dict(interval=dict(guides='snapshots')),
         ),
         'DSKDHook.cls': Place(
             public['HeatmapClassificationLoss'],
