@@ -16,7 +16,7 @@ from .distiller import (  # noqa: E402
 from .dskd import DSKDHook, HeatmapClassificationLoss  # noqa: E402
 from .export import export_student  # noqa: E402
 from .hhd import HHDLoss, UnbiasedIntegralHead  # noqa: E402
-from .hooks import BranchMetricsHook, ExactResumeHook  # noqa: E402
+from .hooks import AccuracyIntervalHook, BranchMetricsHook, ExactResumeHook  # noqa: E402
 from .losses import FeatureMSELoss, HeatmapKLLoss, JointsMSELoss, SimCCKLLoss  # noqa: E402
 from .ocd_tcd import (  # noqa: E402
     CrossCoordinateLoss,
@@ -34,6 +34,7 @@ register_loader()  # MMEngine reads its own training checkpoints under torch's s
 
 __all__ = [
     'FAU',
+    'AccuracyIntervalHook',
     'BranchMetricsHook',
     'BranchStatisticsHook',
     'CrossCoordinateLoss',

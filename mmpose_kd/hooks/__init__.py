@@ -1,6 +1,7 @@
 """Hooks of no single method."""
 
+from .accuracy_interval_hook import AccuracyIntervalHook
 from .branch_metrics_hook import BranchMetricsHook
 from .exact_resume_hook import ExactResumeHook
 
-__all__ = ['BranchMetricsHook', 'ExactResumeHook']
+__all__ = ['AccuracyIntervalHook', 'BranchMetricsHook', 'ExactResumeHook']

@@ -323,6 +323,7 @@ def places() -> dict[str, Place]:
         'BranchMetricsHook': hook('BranchMetricsHook'),
         'BranchStatisticsHook': hook('BranchStatisticsHook'),
         'ExactResumeHook': hook('ExactResumeHook'),
+        'AccuracyIntervalHook': hook('AccuracyIntervalHook'),
         'TeacherMetricsHook': hook('TeacherMetricsHook'),
         'TeacherCacheHook': Place(
             public['TeacherCacheHook'],
