@@ -22,7 +22,7 @@ from .ocd import ocd_table
 from .report import machine
 from .step import overhead_table, step_table
 from .student import student_table
-from .timing import CLOCKS, Bench
+from .timing import CLOCKS, COUNTED, Bench
 
 #: by the name that --only takes
 TABLES = {
@@ -46,6 +46,8 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     if args.threads is not None:
         torch.set_num_threads(args.threads)
     MMLogger.get_instance('speed', log_level='ERROR')  # initialised weights are no news here
+    if args.clock == COUNTED and args.device != 'cpu':
+        sys.exit('--clock operators counts on the CPU: leave --device out')
     bench = Bench(args.rounds, args.device, args.clock)
     parts = [f'# Speed and memory\n\n{machine(bench)}']
     sys.stdout.write(parts[0])
@@ -66,7 +68,10 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument('--only', nargs='+', choices=TABLES, help='tables to make (all)')
     p.add_argument('--device', choices=['cpu', 'cuda'], default='cpu', help='(cpu)')
     p.add_argument(
-        '--clock', choices=CLOCKS, default='wall', help="cpu: the process's CPU time (wall)"
+        '--clock',
+        choices=[*CLOCKS, COUNTED],
+        default='wall',
+        help="cpu: the process's CPU time; operators: no time, but how many there are (wall)",
     )
     p.add_argument('--out', type=Path, metavar='FILE.md', help='also write the tables here')
     return p

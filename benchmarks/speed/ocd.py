@@ -115,4 +115,4 @@ def amortised(times: Times, interval: int) -> Times:
     """With the time of the mean step, of which one in ``interval`` measures the balance."""
     pairs = zip(times.seconds[RESTING], times.seconds[MEASURING])
     mean = [((interval - 1) * rest + measured) / interval for rest, measured in pairs]
-    return Times({**times.seconds, OCD: mean})
+    return Times({**times.seconds, OCD: mean}, times.unit)

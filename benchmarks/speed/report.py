@@ -32,7 +32,7 @@ def steps_table(
     return table(
         title,
         notes,
-        ('step', 'ms', f'times {parts}', 'lowest to highest', f'times {plain}'),
+        ('step', times.unit, f'times {parts}', 'lowest to highest', f'times {plain}'),
         [
             (
                 one,

@@ -10,9 +10,14 @@ from dataclasses import dataclass
 
 import torch
 
+from .launches import Launches
+
 #: time on the wall, or the CPU time of all threads: for a CPU that others keep busy, with
 #: OMP_WAIT_POLICY=passive, since a thread that spins while it waits counts as busy too
 CLOCKS = {'wall': time.perf_counter, 'cpu': time.process_time}
+
+#: in the place of a clock: how many operators compute
+COUNTED = 'operators'
 
 
 @dataclass(frozen=True)
@@ -20,10 +25,13 @@ class Times:
     """Seconds of every candidate in every round.
 
     Attributes:
-        seconds: Per candidate one number a round, in the same order of rounds.
+        seconds: Per candidate one number a round, in the same order of rounds; thousands of
+            operators if these were counted.
+        unit: What :meth:`ms` gives.
     """
 
     seconds: Mapping[str, list[float]]
+    unit: str = 'ms'
 
     def ms(self, name: str) -> float:
         """Median milliseconds."""
@@ -50,7 +58,7 @@ class Bench:
     Attributes:
         rounds: How many times each candidate is measured.
         device: Where candidates compute; ``'cuda'`` is waited for.
-        clock: A name in ``CLOCKS``.
+        clock: A name in ``CLOCKS``, or ``'operators'``, which are counted (on the CPU alone).
     """
 
     rounds: int = 7
@@ -76,6 +84,8 @@ class Bench:
         """
         for run in candidates.values():
             run()
+        if self.clock == COUNTED:
+            return Times({n: self._operators(run) for n, run in candidates.items()}, COUNTED)
         now = CLOCKS[self.clock]
         seconds: dict[str, list[float]] = {name: [] for name in candidates}
         for index in range(self.rounds):
@@ -91,6 +101,12 @@ class Bench:
                 self.wait()
                 seconds[name].append((now() - start) / repeats)
         return Times(seconds)
+
+    def _operators(self, run: Callable[[], object]) -> list[float]:
+        """Thousands of operators of one call: they are the same in each round."""
+        with Launches() as launches:
+            run()
+        return [launches.count / 1000] * self.rounds
 
     def wait(self) -> None:
         """Until the device has done what it was given."""

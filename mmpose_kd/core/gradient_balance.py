@@ -61,6 +61,8 @@ class GradientBalance(nn.Module):
         self.register_buffer('norms', torch.zeros(2))  # of the main and the auxiliary loss
         self.register_buffer('step', torch.zeros((), dtype=torch.long))
         self._step = None  # the same as a number, so that no step waits for the device
+        self._factor: Optional[Tensor] = None  # of the norms that _norms names
+        self._norms: Optional[tuple[int, int]] = None
 
     @classmethod
     def build(cls, settings: Union[bool, dict], key: str = 'balance') -> Optional[GradientBalance]:
@@ -94,6 +96,12 @@ class GradientBalance(nn.Module):
                 self._measure(main, auxiliary, shared)
             self._step += 1
             self.step += 1
+        norms = id(self.norms), self.norms._version  # others after each change in place
+        if self._factor is None or self._norms != norms:
+            self._factor, self._norms = self._of_norms(), norms
+        return self._factor
+
+    def _of_norms(self) -> Tensor:
         main_norm, auxiliary_norm = self.norms.unbind()
         measured = (main_norm > 0) & (auxiliary_norm > 0)
         factor = torch.where(measured, main_norm / auxiliary_norm.clamp(min=1e-30), 1.0)

@@ -104,5 +104,7 @@ def softmax_kl(student: Tensor, teacher: Tensor) -> Tensor:
 
 def sum_of_losses(losses: dict) -> Tensor:
     """The sum of what MMEngine trains on: the losses of a model or head by name."""
-    found = (value for key, value in losses.items() if 'loss' in key)
-    return sum(sum(x.sum() for x in v) if isinstance(v, (list, tuple)) else v.sum() for v in found)
+    values = [value for key, value in losses.items() if 'loss' in key]
+    each = [x for v in values for x in (v if isinstance(v, (list, tuple)) else [v])]
+    scalars = [x.sum() if x.ndim else x for x in each]  # operators that do nothing cost as well
+    return sum(scalars[1:], scalars[0]) if scalars else 0

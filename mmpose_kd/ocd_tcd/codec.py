@@ -186,11 +186,10 @@ def _follow_dataset_weights(found: list[PoseDataSample], labels: list[InstanceDa
 
     One pipeline makes a batch: a single weight that is no longer the codec's own tells it.
     """
-    packed, own, dataset = (
-        torch.cat([one[name] for one in labels]) for name in ('keypoint_weights', OWN, DATASET)
-    )
-    packed, own, dataset = (x.nan_to_num(0.0) for x in (packed, own, dataset))  # broken ones
-    factor = torch.where((packed != own).any(), dataset, torch.ones_like(dataset))
-    for sample, row in zip(found, factor.split([len(one[OWN]) for one in labels])):
-        mine = sample.gt_instance_labels
-        mine.keypoint_weights = mine.keypoint_weights * row
+    names = 'keypoint_weights', OWN, DATASET
+    weights = torch.cat([one[name] for name in names for one in labels])  # (3 B, K)
+    packed, own, dataset = weights.nan_to_num(0.0).chunk(3)  # broken ones are 0
+    factor = torch.where((packed != own).any(), dataset, 1.0)
+    weights = torch.cat([one.gt_instance_labels.keypoint_weights for one in found]) * factor
+    for sample, rows in zip(found, weights.split([len(one[OWN]) for one in labels])):
+        sample.gt_instance_labels.keypoint_weights = rows

@@ -301,16 +301,19 @@ class OCDHead(BaseHead):
                 settings = {**train_cfg, 'compute_acc': False}
                 own = self.heatmap.loss(tuple(features), targets, settings)
             heatmap_loss = sum_of_losses(own)
-            factor = heatmap_loss.detach().new_full((), self.heatmap_weight)
-            if self.balance is not None:
-                factor = factor * self.balance(task, heatmap_loss, features)
+            if self.balance is None:
+                factor = heatmap_loss.detach().new_full((), self.heatmap_weight)
+            else:
+                factor = self.balance(task, heatmap_loss, features)
+                factor = factor if self.heatmap_weight == 1 else factor * self.heatmap_weight
             losses['loss_heatmap'] = factor * heatmap_loss
             losses['heatmap_factor'] = factor.detach()
-            losses['loss_cross'] = task.new_zeros(())
             if cross_factor > 0:
                 teacher = maps[-1].detach()
                 weight = taught_weights(batch_data_samples)
                 losses['loss_cross'] = cross_factor * self.cross(student, teacher, weight)
+            else:
+                losses['loss_cross'] = task.new_zeros(())
 
         if self.assists:
             losses.update(self._assistant_losses(necked, batch_data_samples, train_cfg, student))

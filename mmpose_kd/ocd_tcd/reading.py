@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
 import torch
@@ -71,19 +72,30 @@ def decode_heatmaps(heatmaps: Tensor, window: int = 7, power: int = 4) -> tuple[
     height, width = maps.shape[2:]
     flat = maps.flatten(2)
     peaks, index = flat.max(-1)
-    x, y = (index % width)[..., None], (index // width)[..., None]  # (B, K, 1)
+    peak = torch.stack([index % width, index // width], -1)  # x, y (B, K, 2)
 
-    steps = torch.arange(window, device=maps.device) - window // 2
-    dx, dy = steps.repeat(window), steps.repeat_interleave(window)  # (window^2,)
-    inside = (x + dx.abs() < width) & (x - dx.abs() >= 0)
-    inside &= (y + dy.abs() < height) & (y - dy.abs() >= 0)
-    places = (y + dy).clamp(0, height - 1) * width + (x + dx).clamp(0, width - 1)
+    steps, jumps, last = _window(window, height, width, maps.device)
+    room = torch.minimum(peak, last - peak)[..., None, :]  # to the nearer border, (B, K, 1, 2)
+    inside = (steps.abs() <= room).all(-1)  # (B, K, window^2)
+    # what is outside is read somewhere, and counts nothing
+    places = (index[..., None] + jumps).clamp(0, height * width - 1)
     values = flat.gather(-1, places).clamp(min=0) / peaks.clamp(min=1e-12)[..., None]
-    mass = values.pow(power) * inside  # (B, K, window^2)
+    mass = values.pow(power) * inside
 
     total = mass.sum(-1, keepdim=True).clamp(min=1e-12)
-    offset = torch.cat([(mass * d).sum(-1, keepdim=True) for d in (dx, dy)], -1) / total
-    return torch.cat([x, y], -1) + offset, peaks
+    return peak + (mass[..., None] * steps).sum(-2) / total, peaks
+
+
+@functools.lru_cache(maxsize=16)
+def _window(
+    window: int, height: int, width: int, device: torch.device
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Of a window around a pixel the steps dx, dy (window^2, 2), the same as jumps in a flat map
+    (window^2,), and the map's last x and y (2,); made once."""
+    one = torch.arange(window) - window // 2
+    steps = torch.stack([one.repeat(window), one.repeat_interleave(window)], -1)
+    jumps = steps[:, 1] * width + steps[:, 0]
+    return tuple(x.to(device) for x in (steps, jumps, torch.tensor([width - 1, height - 1])))
 
 
 def render_gaussians(coords: Tensor, size: tuple[int, int], sigma: float) -> Tensor:

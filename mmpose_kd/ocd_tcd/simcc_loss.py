@@ -44,8 +44,11 @@ def cross_simcc(
     weight = confidence if target_weight is None else confidence * target_weight
     total = 0.0
     for s, t in zip(student, teacher):
-        # times beta the logits may not fit half precision
-        total = total + softmax_kl(upcast(s) * beta / temperature, t / temperature)  # (B, K)
+        s = upcast(s)  # times beta the logits may not fit half precision
+        s = s if beta == 1 else s * beta
+        if temperature != 1:
+            s, t = s / temperature, t / temperature
+        total = total + softmax_kl(s, t)  # (B, K)
     return (total * weight).mean() * temperature**2
 
 

@@ -31,6 +31,7 @@ from benchmarks.speed import (
     student,
     timing,
 )
+from benchmarks.speed.launches import Launches
 from benchmarks.speed.models import (
     RELEASED,
     TASK_ONLY,
@@ -400,3 +401,27 @@ def test_the_step_of_ocd_is_compared_with_its_parts(small_configs):
     rows = cells(ocd.ocd_table(BENCH, names=['ocd_simcc_mobilenetv2_coco'], batch=1))
     assert rows[ocd.PARTS][1] == '1.000'
     assert set(rows) == {ocd.PLAIN, ocd.PARTS, ocd.OCD, ocd.RESTING, ocd.MEASURING, ocd.WITHOUT}
+
+
+@pytest.mark.parametrize(
+    ('name', 'most'), [('ocd_deeppose_res50_coco', 55), ('ocd_rtmpose-s_coco', 78)]
+)
+def test_ocd_starts_few_operators_beside_its_parts(small_configs, name, most):
+    """Each is a launch on a GPU; the forward and the backward pass of a step are counted."""
+    bench = Bench(rounds=1, clock='operators')
+    rows = cells(ocd.ocd_table(bench, names=[name], batch=1))
+    operators = {step: int(row[0]) for step, row in rows.items()}
+    assert operators[ocd.PLAIN] > 100
+    assert 0 < operators[ocd.RESTING] - operators[ocd.PARTS] <= most
+    assert operators[ocd.WITHOUT] - operators[ocd.PARTS] <= 20
+
+
+def test_operators_are_counted_and_views_are_not():
+    with Launches() as launches:
+        x = torch.ones(4, requires_grad=True)
+        (x.view(2, 2) * 2).sum().backward()
+    forward, backward = 1 + 2, 2  # ones, product, sum; the sum's ones, the product's
+    assert launches.count >= forward + backward
+    with Launches() as launches:
+        x.detach().view(2, 2).t()[0].unsqueeze(0)
+    assert launches.count == 0
