@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from ..core.checks import built_by, checked_factor, refusal
 from ..core.loss import DistillationLoss, upcast
-from .reading import decode_heatmaps, pixel_size, render_gaussians
+from .reading import Window, decode_heatmaps, pixel_size, render_gaussians
 
 
 def cross_coordinates(
@@ -28,6 +28,7 @@ def cross_coordinates(
     pixel: Tensor,
     target_weight: Optional[Tensor] = None,
     beta: float = 1.0,
+    window: Optional[Window] = None,
 ) -> Tensor:
     """SmoothL1 between coordinates and the heatmaps' peaks, weighted by the peaks' heights.
 
@@ -38,12 +39,13 @@ def cross_coordinates(
         pixel: A heatmap pixel in normalised coordinates (2,), see :func:`pixel_size`.
         target_weight: Keypoint weights (B, K). None: all 1.
         beta: Difference up to which the loss is quadratic.
+        window: In which a peak's place is read, see :func:`decode_heatmaps`.
 
     Returns:
         A scalar, the mean over B K 2, computed in float32 at least.
     """
     student = upcast(student)
-    coords, peaks = decode_heatmaps(heatmaps)
+    coords, peaks = decode_heatmaps(heatmaps, window=window)
     weight = peaks.clamp(0, 1)
     if target_weight is not None:
         weight = weight * target_weight
@@ -166,12 +168,31 @@ class CrossCoordinateLoss(CrossRepresentationLoss):
         super().__init__(**settings)
         self.beta = checked_factor(beta, f'{self.key}.beta')
 
+    def bind(
+        self,
+        head: nn.Module,
+        heatmap_codec: Optional[BaseKeypointCodec] = None,
+        codec_key: Optional[str] = None,
+    ) -> None:
+        """Make the window for heatmaps of this size as well."""
+        super().bind(head, heatmap_codec, codec_key)
+        width, height = self.codec.heatmap_size
+        for name, value in Window.of(height, width)._asdict().items():
+            self.register_buffer(f'window_{name}', value, persistent=False)
+
+    @property
+    def window(self) -> Window:
+        """In which a peak's place is read; it moves with the module."""
+        return Window(*(getattr(self, f'window_{name}') for name in Window._fields))
+
     def forward(
         self, student: Tensor, heatmaps: Tensor, target_weight: Optional[Tensor] = None
     ) -> Tensor:
         """The weighted loss of (B, K, 2 or more), of which x and y are used (RLE: mu)."""
         weight = self.used(target_weight)
-        loss = cross_coordinates(student[..., :2], heatmaps, self.pixel, weight, self.beta)
+        loss = cross_coordinates(
+            student[..., :2], heatmaps, self.pixel, weight, self.beta, self.window
+        )
         return self.loss_weight * loss
 
 

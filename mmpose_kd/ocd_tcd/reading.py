@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 import math
+from typing import NamedTuple, Optional
 
 import torch
 from mmpose.codecs import MSRAHeatmap, UDPHeatmap
@@ -47,8 +47,32 @@ def pixel_size(codec: BaseKeypointCodec, key: str = 'heatmap_codec') -> tuple[fl
     return tuple((size - 1) / (size * (n - 1)) for size, n in sizes)
 
 
+class Window(NamedTuple):
+    """The pixels around a pixel of a map, as whole numbers.
+
+    Attributes:
+        steps: dx, dy (N, 2) of each.
+        jumps: The same as steps (N,) in the flat map.
+        last: The map's last x and y (2,).
+    """
+
+    steps: Tensor
+    jumps: Tensor
+    last: Tensor
+
+    @classmethod
+    def of(cls, height: int, width: int, side: int = 7, device=None) -> Window:
+        """A square of side x side pixels, side odd, in maps of this size; made on the device."""
+        one = torch.arange(side, device=device) - side // 2
+        dx, dy = one.repeat(side), one.repeat_interleave(side)
+        last = [torch.full((), n - 1, device=device) for n in (width, height)]
+        return cls(torch.stack([dx, dy], -1), dy * width + dx, torch.stack(last))
+
+
 @torch.no_grad()
-def decode_heatmaps(heatmaps: Tensor, window: int = 7, power: int = 4) -> tuple[Tensor, Tensor]:
+def decode_heatmaps(
+    heatmaps: Tensor, power: int = 4, window: Optional[Window] = None
+) -> tuple[Tensor, Tensor]:
     """Sub-pixel places and heights of the peaks; constants, read without any loop.
 
     The place is the centre of mass of ``(value / peak) ** power`` in a window around the arg-max,
@@ -61,8 +85,8 @@ def decode_heatmaps(heatmaps: Tensor, window: int = 7, power: int = 4) -> tuple[
 
     Args:
         heatmaps: (B, K, H, W), any range and precision.
-        window: Width and height of the window in pixels, odd.
         power: See above.
+        window: Of maps of this size. None: 7 x 7 pixels, made anew.
 
     Returns:
         Coordinates x, y (B, K, 2) in heatmap pixels, and peaks (B, K), in float32 at least. A
@@ -74,7 +98,8 @@ def decode_heatmaps(heatmaps: Tensor, window: int = 7, power: int = 4) -> tuple[
     peaks, index = flat.max(-1)
     peak = torch.stack([index % width, index // width], -1)  # x, y (B, K, 2)
 
-    steps, jumps, last = _window(window, height, width, maps.device)
+    window = window or Window.of(height, width, device=maps.device)
+    steps, jumps, last = window
     room = torch.minimum(peak, last - peak)[..., None, :]  # to the nearer border, (B, K, 1, 2)
     inside = (steps.abs() <= room).all(-1)  # (B, K, window^2)
     # what is outside is read somewhere, and counts nothing
@@ -84,18 +109,6 @@ def decode_heatmaps(heatmaps: Tensor, window: int = 7, power: int = 4) -> tuple[
 
     total = mass.sum(-1, keepdim=True).clamp(min=1e-12)
     return peak + (mass[..., None] * steps).sum(-2) / total, peaks
-
-
-@functools.lru_cache(maxsize=16)
-def _window(
-    window: int, height: int, width: int, device: torch.device
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Of a window around a pixel the steps dx, dy (window^2, 2), the same as jumps in a flat map
-    (window^2,), and the map's last x and y (2,); made once."""
-    one = torch.arange(window) - window // 2
-    steps = torch.stack([one.repeat(window), one.repeat_interleave(window)], -1)
-    jumps = steps[:, 1] * width + steps[:, 0]
-    return tuple(x.to(device) for x in (steps, jumps, torch.tensor([width - 1, height - 1])))
 
 
 def render_gaussians(coords: Tensor, size: tuple[int, int], sigma: float) -> Tensor:
