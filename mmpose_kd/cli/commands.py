@@ -9,6 +9,7 @@ from .demo import demo
 from .export import export
 from .gain import gain
 from .make_data import make_data
+from .setup_mmcv import setup_mmcv
 
 
 @click.group(no_args_is_help=False, context_settings={'help_option_names': ['-h', '--help']})
@@ -17,5 +18,5 @@ def commands() -> None:
     """Knowledge distillation for MMPose."""
 
 
-for command in (make_data, export, demo, gain):
+for command in (make_data, export, demo, gain, setup_mmcv):
     commands.add_command(command)
