@@ -39,7 +39,6 @@ MARKS = ('<!-- written by make matrix -->', '<!-- end of make matrix -->')
 PARTS = {
     'fast': ('tests',),
     'smoke': (
-        'tests/core/test_checkpoints.py',
         *(
             f'tests/core/test_safe_loading.py::{name}'  # those that start no process
             for name in (
@@ -54,12 +53,10 @@ PARTS = {
         'tests/distiller/test_distillation.py',
         'tests/dskd/test_export.py',
         'tests/dskd/test_heatmap_classification.py',
-        'tests/export/test_student.py',
+        'tests/export/test_student.py::test_stock_mmpose_alone_reaches_the_same_ap',
         'tests/hhd/test_loss.py',
         'tests/losses',
-        'tests/ocd_tcd/test_head.py',
         'tests/ocd_tcd/test_losses.py',
-        'tests/okdhp/test_head.py',
         'tests/okdhp/test_loss.py',
         'tests/pkd/test_loss.py',
         'tests/test_packaging.py',
