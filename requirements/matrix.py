@@ -164,17 +164,25 @@ def main() -> int:
             found = one(environment, folder, args.part, args.processes)
             result.write_text(json.dumps(found, indent=1) + '\n', encoding='utf-8')
             print(f'  {found["tests"]}', flush=True)
-    results = [args.folder / e.name / 'result.json' for e in ENVIRONMENTS]
-    rows = [json.loads(path.read_text('utf-8')) for path in results if path.is_file()]
+    rows = []
+    for environment in ENVIRONMENTS:
+        result = args.folder / environment.name / 'result.json'
+        there = result.is_file()
+        rows.append(json.loads(result.read_text('utf-8')) if there else not_yet(environment))
     write_table(table(rows))
     return 1 if any(row.get('failed') for row in rows) else 0
+
+
+def not_yet(environment: Environment) -> dict:
+    """The row of an environment that has no result."""
+    return {'name': environment.name, 'python': environment.python, 'what': environment.what,
+            'tests': 'not run yet'}  # fmt: skip
 
 
 def one(environment: Environment, folder: Path, part: str, processes: str) -> dict:
     """Make an environment, unless it is there, and run tests in it."""
     folder.mkdir(parents=True, exist_ok=True)
-    row = {'name': environment.name, 'python': environment.python, 'what': environment.what,
-           'part': part}  # fmt: skip
+    row = {**not_yet(environment), 'part': part}
     try:
         python = make(environment, folder)
     except Failed as reason:
@@ -326,6 +334,8 @@ def summary(report: Path) -> dict:
                 failed.append(f'{case.get("classname")}::{case.get("name")}')
     passed = counts['tests'] - counts['failures'] - counts['errors'] - counts['skipped']
     text = f'{passed} passed'
+    if counts['skipped']:
+        text += f', {counts["skipped"]} skipped'
     if failed:
         text += f', {len(failed)} failed'
     return {'tests': text, 'passed': passed, 'skipped': counts['skipped'], 'failed': failed}
