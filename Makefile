@@ -11,9 +11,14 @@ DONE := $(VENV)/.done
 # Stands there while a set-up runs, and still does when it was interrupted or failed.
 UNFINISHED := $(VENV)/.unfinished
 PIP := $(PY) -m pip --disable-pip-version-check
-PIP_PIN := pip==26.3 setuptools==80.9.0
+PIP_PIN := pip==26.3
+# The Pythons with a tested set, and the one of .venv, or that .venv is to be made with.
+PYTHONS := $(patsubst requirements/%/stack.txt,%,$(sort $(wildcard requirements/*/stack.txt)))
+IS := $(shell $(or $(wildcard $(PY)),$(PYTHON)) \
+  -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
+SET := requirements/$(IS)
 
-.PHONY: help setup .ready demo test reliability mutants lint clean
+.PHONY: help setup .ready demo test reliability mutants pins check-pins matrix lint clean
 .DELETE_ON_ERROR:
 
 help:
@@ -24,7 +29,9 @@ help:
 	@echo 'make mutants  set up, then break 300 lines and see whether a test notices (an hour)'
 	@echo 'make lint    set up, then ruff'
 	@echo 'make clean   remove .venv and everything generated'
-	@echo 'PYTHON=...   the Python 3.11 to make .venv with (default python3)'
+	@echo 'make matrix  make an environment of each combination of versions, and test there'
+	@echo 'make pins    make the tested sets of all Pythons anew; make check-pins: is .venv its set'
+	@echo 'PYTHON=...   the Python to make .venv with (default python3): $(PYTHONS)'
 
 # The environment is looked at before make weighs the stamps in it, hence the second make.
 setup:
@@ -46,34 +53,40 @@ ifneq ($(filter command environment,$(origin PYTHON)),)
 endif
 	@$(MAKE) --no-print-directory .ready
 
+ifneq ($(filter $(IS),$(PYTHONS)),)
 .ready: $(DONE)/project
 	@:
+else
+.ready:
+	@echo 'make: there are tested sets for Python $(PYTHONS), $(PYTHON) is' \
+	  '$(or $(IS),not there): name one with PYTHON=python$(lastword $(PYTHONS))' >&2; exit 1
+endif
 
 $(DONE)/venv:
-	@is=$$($(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) \
-	  || is='not there'; \
-	if [ "$$is" != 3.11 ]; then \
-	  echo "make: the tested set needs Python 3.11, $(PYTHON) is $$is:" \
-	    'name one with PYTHON=python3.11' >&2; exit 1; \
-	fi
 	rm -rf $(VENV)
 	mkdir $(VENV) && touch $(UNFINISHED)
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) install -q $(PIP_PIN)
 	@mkdir -p $(DONE) && touch $@
 
-$(DONE)/stack: requirements/stack.txt $(DONE)/venv
+$(DONE)/stack: $(SET)/stack.txt $(DONE)/venv
 	@touch $(UNFINISHED)
 	@echo 'make: fetching the tested set of packages, torch among them; this takes a while'
 	$(PIP) install -q -r $<
 	@touch $@
 
-$(DONE)/stack-no-deps: requirements/stack-no-deps.txt $(DONE)/stack
+# Does nothing where the set has a wheel of it.
+$(DONE)/xtcocotools: requirements/build_xtcocotools.py $(DONE)/stack
+	@touch $(UNFINISHED)
+	$(PY) $<
+	@touch $@
+
+$(DONE)/stack-no-deps: $(SET)/stack-no-deps.txt $(DONE)/stack
 	@touch $(UNFINISHED)
 	$(PIP) install -q --no-deps -r $<
 	@touch $@
 
-$(DONE)/dev: requirements/dev.txt $(DONE)/stack-no-deps
+$(DONE)/dev: $(SET)/dev.txt $(DONE)/stack-no-deps
 	@touch $(UNFINISHED)
 	$(PIP) install -q -r $<
 	@touch $@
@@ -83,7 +96,8 @@ $(DONE)/mmcv: mmpose_kd/_mmcv_ext_stub.py $(DONE)/stack-no-deps
 	$(PY) $<
 	@touch $@
 
-$(DONE)/project: setup.py pyproject.toml mmpose_kd/version.py $(DONE)/dev $(DONE)/mmcv
+$(DONE)/project: setup.py pyproject.toml mmpose_kd/version.py $(DONE)/dev $(DONE)/mmcv \
+    $(DONE)/xtcocotools
 	@touch $(UNFINISHED)
 	$(PIP) install -qq --no-deps --no-build-isolation -e .
 	@touch $@ && rm -f $(UNFINISHED)
@@ -109,6 +123,27 @@ mutants: setup $(MUTANTS)/drawn.json
 	$(PY) benchmarks/mutants/run.py benchmarks/mutants/by_hand.json \
 	  --results $(MUTANTS)/by_hand.csv
 	$(PY) benchmarks/mutants/run.py $(MUTANTS)/drawn.json --results $(MUTANTS)/results.csv
+
+# What makes the sets and the environments of the matrix, in an environment of its own.
+UV := build/uv
+
+$(UV)/done: requirements/uv.txt
+	$(PYTHON) -m venv $(UV)
+	$(UV)/bin/python -m pip --disable-pip-version-check install -q -r $<
+	@touch $@
+
+pins: $(UV)/done
+	$(UV)/bin/python requirements/pins.py make
+
+check-pins: setup
+	$(PY) requirements/pins.py check
+
+# docs/install.md says what it does. PART=smoke runs a part of the tests; what was run already is
+# not run again.
+PART := fast
+
+matrix: $(UV)/done
+	$(UV)/bin/python requirements/matrix.py --part $(PART)
 
 lint: setup
 	$(PY) -m ruff check .

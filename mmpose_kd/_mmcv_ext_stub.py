@@ -5,9 +5,9 @@ MMPose 1.2 and newer imports ``mmcv.ops`` whatever model is used, and that impor
 It is used in two ways, so it imports nothing of mmpose_kd:
 
 - ``mmpose_kd.compat`` loads it under the name ``mmcv._ext`` when mmcv has none;
-- run as a script, it copies itself into mmcv's folder as ``_ext.py`` when mmcv has none, so
-  that MMPose works in that environment without mmpose_kd too. A compiled ``_ext`` that is
-  installed later wins over the copy.
+- ``mmpose-kd setup-mmcv``, or this file run as a script, copies it into mmcv's folder as
+  ``_ext.py`` when mmcv has none, so that MMPose works in that environment without mmpose_kd too.
+  A compiled ``_ext`` that is installed later wins over the copy.
 """
 
 
@@ -26,7 +26,7 @@ def __getattr__(name):
     return missing_op
 
 
-def _install():
+def install():
     """Copy this file to ``mmcv/_ext.py`` unless mmcv has its own; return what was done."""
     import importlib.util
     import os
@@ -50,4 +50,4 @@ def _install():
 if __name__ == '__main__':
     import sys
 
-    sys.stdout.write(_install() + '\n')
+    sys.stdout.write(install() + '\n')

@@ -1,7 +1,7 @@
 """What has to be true before mmpose_kd can import MMPose; :func:`prepare` sees to it.
 
-Two independent things: the installed versions are checked, and a lite mmcv gets a stand-in for
-its compiled operators.
+Three independent things: the installed versions are checked, a lite mmcv gets a stand-in for its
+compiled operators, and warnings that are upstream's own matter are not shown.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
+import warnings
 from dataclasses import dataclass
 from importlib import metadata
 from importlib.machinery import PathFinder
@@ -65,6 +66,7 @@ def prepare() -> None:
     """
     check_versions()
     stub_missing_mmcv_ops()
+    silence_upstream()
 
 
 def check_versions(requirements: tuple[Requirement, ...] = REQUIREMENTS) -> None:
@@ -142,3 +144,31 @@ def stub_missing_mmcv_ops() -> None:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     sys.modules[name] = module
+
+
+def mmpose_needs_us() -> bool:
+    """Whether MMPose works here only beside mmpose_kd: mmcv is lite, without the copy of the
+    stand-in that ``mmpose-kd setup-mmcv`` writes into it."""
+    file = getattr(sys.modules.get('mmcv._ext'), '__file__', None)
+    return file is not None and Path(file).parent == Path(__file__).parent
+
+
+#: Beginning of the message and module of warnings that everybody sees at every start and nobody
+#: can act on. A metainfo file is upstream's by its folder, and only found by MMPose under
+#: another path; one of the user's is looked for elsewhere, or its absence is an error.
+OF_UPSTREAM = (
+    (r'pkg_resources is deprecated as an API', r'mmengine\.utils\.package_utils$'),
+    (r'pkg_resources is deprecated as an API', r'importlib$'),  # package_utils reloads it
+    (
+        r'The metainfo config file "configs/_base_/datasets/[^/"]+" does not exist\. A matched',
+        r'mmpose\.datasets\.datasets\.utils$',
+    ),
+    # torchvision is used for one class that reads no files.
+    (r'Failed to load image Python extension', r'torchvision\.io\.image$'),
+)
+
+
+def silence_upstream() -> None:
+    """Leave out :data:`OF_UPSTREAM`, unless the user's own filters (``-W``) say otherwise."""
+    for message, module in OF_UPSTREAM:
+        warnings.filterwarnings('ignore', message, UserWarning, module, append=True)

@@ -6,7 +6,9 @@ import os
 import shutil
 import subprocess
 import sys
+import warnings
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,6 +19,8 @@ from mmpose_kd.compat import (
     UnsupportedStackError,
     check_versions,
     installed_version,
+    mmpose_needs_us,
+    silence_upstream,
 )
 
 ROOT = Path(mmpose_kd.__file__).resolve().parents[1]
@@ -175,10 +179,14 @@ def test_a_broken_compiled_extension_keeps_its_own_error(lite_mmcv):
     assert f'_ext{suffix}' in done.stderr
 
 
-def test_the_installed_copy_makes_stock_mmpose_work_alone(lite_mmcv):
+def test_one_command_makes_stock_mmpose_work_alone(lite_mmcv):
+    command = [sys.executable, '-m', 'mmpose_kd.cli', 'setup-mmcv']
+    env = dict(os.environ, PYTHONPATH=os.pathsep.join(map(str, [lite_mmcv, ROOT])))
+    told = subprocess.run(command, env=env, check=True, capture_output=True, text=True).stdout
+    assert f'wrote a stand-in: {lite_mmcv / "mmcv" / "_ext.py"}' in told
+    # As a file it needs nothing of mmpose_kd, and brings the copy up to date.
     env = dict(os.environ, PYTHONPATH=str(lite_mmcv))
-    for _ in range(2):  # the second run brings the copy up to date
-        subprocess.run([sys.executable, str(STUB)], env=env, check=True, capture_output=True)
+    subprocess.run([sys.executable, str(STUB)], env=env, check=True, capture_output=True)
     assert (lite_mmcv / 'mmcv' / '_ext.py').read_text() == STUB.read_text()
     code = (
         'import mmpose.models, sys\n'
@@ -207,6 +215,55 @@ def test_the_stub_has_no_dunder_attributes_of_its_own_making():
     assert hasattr(stub, 'nms')
     with pytest.raises(NotImplementedError, match="operator 'nms'"):
         stub.nms()
+
+
+@pytest.mark.parametrize(('folder', 'needed'), [(STUB.parent, True), (Path('mmcv'), False)])
+def test_it_is_known_whether_mmpose_works_without_us(monkeypatch, folder, needed):
+    extension = SimpleNamespace(__file__=str(folder / '_ext.py'))
+    monkeypatch.setitem(sys.modules, 'mmcv._ext', extension)
+    assert mmpose_needs_us() == needed
+
+
+# Warnings
+
+METAINFO = 'The metainfo config file "{}/coco.py" does not exist. A matched config file "x" ...'
+
+
+@pytest.mark.parametrize(
+    ('message', 'module', 'shown'),
+    [
+        ('pkg_resources is deprecated as an API. See ...', 'mmengine.utils.package_utils', False),
+        ('pkg_resources is deprecated as an API. See ...', 'my_project.data', True),
+        (METAINFO.format('configs/_base_/datasets'), 'mmpose.datasets.datasets.utils', False),
+        (METAINFO.format('configs/my'), 'mmpose.datasets.datasets.utils', True),
+        ('something else', 'mmpose.datasets.datasets.utils', True),
+    ],
+)
+def test_warnings_of_upstream_are_left_out_and_no_others(message, module, shown):
+    with warnings.catch_warnings(record=True) as told:
+        warnings.resetwarnings()
+        silence_upstream()
+        warnings.warn_explicit(message, UserWarning, 'file.py', 1, module=module)
+    assert len(told) == shown
+
+
+def test_what_the_user_asks_to_see_is_seen():
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter('always')
+        silence_upstream()
+        warnings.warn_explicit(
+            'pkg_resources is deprecated as an API', UserWarning, 'file.py', 1, module='importlib'
+        )
+    assert len(told) == 1
+
+
+def test_a_config_of_mmposes_is_read_without_a_warning():
+    done = python(
+        'import mmpose_kd\nfrom mmengine.hub import get_config\n'
+        "print(get_config('mmpose::body_2d_keypoint/topdown_heatmap/coco/'\n"
+        "                 'td-hm_res50_8xb64-210e_coco-256x192.py').model.type)"
+    )
+    assert (done.stdout.strip(), done.stderr) == ('TopdownPoseEstimator', '')
 
 
 # Import time

@@ -10,6 +10,7 @@ from .export import export
 from .gain import gain
 from .generations import generations
 from .make_data import make_data
+from .setup_mmcv import setup_mmcv
 
 
 @click.group(no_args_is_help=False, context_settings={'help_option_names': ['-h', '--help']})
@@ -18,5 +19,5 @@ def commands() -> None:
     """Knowledge distillation for MMPose."""
 
 
-for command in (make_data, export, demo, gain, generations):
+for command in (make_data, export, demo, gain, generations, setup_mmcv):
     commands.add_command(command)

@@ -69,6 +69,7 @@ def export(
     student itself has a head of it). The student is checked against the branch it comes from
     before anything is written.
     """
+    from ..compat import mmpose_needs_us
     from ..export import StudentWarning, export_student
 
     with warnings.catch_warnings():
@@ -85,6 +86,11 @@ def export(
         student = export_student(config, checkpoint, out, branch, allow_bigger, force)
     if student.passed_over:
         sys.stderr.write(f'mmpose-kd: note: {student.passed_over}\n')
+    if mmpose_needs_us():
+        sys.stderr.write(
+            'mmpose-kd: note: mmcv is a lite build; for the student to work in MMPose, run once: '
+            'mmpose-kd setup-mmcv\n'
+        )
     for path in student:
         sys.stdout.write(f'{path}\n')
     sys.stdout.write(f'{student}\n')

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Callable, Optional, Union
 
+import numpy as np
 import torch
 from mmengine.structures import InstanceData
 from mmpose.models import heads
@@ -183,16 +184,14 @@ def attach_prediction(
     """Store one output's prediction in ``sample.pred_<name>``, as ``pred_instances`` would be.
 
     Args:
-        sample: Has ``input_center``, ``input_scale``, ``input_size`` and ``gt_instances``.
+        sample: As MMPose's pipeline packs it; see :func:`input_place`.
         name: Name of the output, such as ``'branch1'``.
         instances: Keypoints in input pixels; moved to image pixels here.
         test_cfg: The model's; ``output_keypoint_indices`` is respected.
     """
-    info = sample.metainfo
+    centre, scale = input_place(sample)
     instances.keypoints[..., :2] = (
-        instances.keypoints[..., :2] / info['input_size'] * info['input_scale']
-        + info['input_center']
-        - 0.5 * info['input_scale']
+        instances.keypoints[..., :2] / sample.metainfo['input_size'] * scale + centre - 0.5 * scale
     )
     if 'keypoints_visible' not in instances:
         instances.keypoints_visible = instances.keypoint_scores
@@ -204,6 +203,18 @@ def attach_prediction(
     instances.bboxes = sample.gt_instances.bboxes
     instances.bbox_scores = sample.gt_instances.bbox_scores
     sample.set_field(instances, f'pred_{name}')
+
+
+def input_place(sample: PoseDataSample) -> tuple[np.ndarray, np.ndarray]:
+    """Centre and size (2,) of a sample's crop, in pixels of the image.
+
+    MMPose 1.1 has them beside the boxes only, newer ones in the sample's facts.
+    """
+    info = sample.metainfo
+    if 'input_scale' in info:
+        return np.asarray(info['input_center']), np.asarray(info['input_scale'])
+    boxes = sample.gt_instances
+    return np.asarray(boxes.bbox_centers[0]), np.asarray(boxes.bbox_scales[0])
 
 
 def label_weights(samples: list[PoseDataSample]) -> Tensor:

@@ -36,7 +36,13 @@ from ..core.facts import (
     stated_preprocessor,
 )
 from ..core.finite import check_outputs, check_weights
-from ..core.head_output import head_kind, num_keypoints, read_output, taught_weights
+from ..core.head_output import (
+    head_kind,
+    input_place,
+    num_keypoints,
+    read_output,
+    taught_weights,
+)
 from ..core.weights import state_of
 from .cache import CacheKey, TeacherCache
 from .label_check import LabelCheck
@@ -407,7 +413,7 @@ class Teacher:
     def _check_crops(self, data_samples: list, field: str) -> None:
         """Both crops must show the same: only then do places in them correspond."""
         for sample in data_samples:
-            own, view = sample.input_scale, sample.get(field).input_scale
+            own, view = input_place(sample)[1], sample.get(field).input_scale
             if not np.allclose(own, view, rtol=0.01):
                 size, other = sample.input_size, sample.get(field).input_size
                 raise ValueError(

@@ -58,7 +58,12 @@ class TeacherView(BaseTransform):
             )
         geometry = ('img', 'bbox_center', 'bbox_scale', 'bbox_rotation')
         cropped = self.crop.transform({k: copy.copy(results[k]) for k in geometry if k in results})
-        size = {k: cropped[k] for k in ('input_size', 'input_center', 'input_scale')}
+        size = {
+            'input_size': cropped['input_size'],
+            # MMPose 1.1 leaves the place of the crop in the box alone.
+            'input_center': cropped.get('input_center', cropped['bbox_center'][0]),
+            'input_scale': cropped.get('input_scale', cropped['bbox_scale'][0]),
+        }
         view = BaseDataElement(metainfo=size, img=image_to_tensor(cropped['img']))
         return {**results, 'views': {**results.get('views', {}), self.name: view}}
 

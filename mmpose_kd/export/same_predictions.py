@@ -76,14 +76,20 @@ def _predict(
     generator = torch.Generator().manual_seed(0)
     shape = (PICTURES, channels, height, width)
     images = torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8)
+    centre, scale = np.array([width / 2, height / 2]), np.array([width, height], dtype=float)
     info = {
         'input_size': size,
-        'input_center': np.array([width / 2, height / 2]),
-        'input_scale': np.array([width, height], dtype=float),
+        'input_center': centre,
+        'input_scale': scale,
         'img_shape': (height, width),
         'flip_indices': flip_indices,
     }
-    boxes = InstanceData(bboxes=np.array([[0, 0, width, height]]), bbox_scores=np.ones(1))
+    boxes = InstanceData(
+        bboxes=np.array([[0, 0, width, height]]),
+        bbox_scores=np.ones(1),
+        bbox_centers=centre[None],  # of MMPose 1.1
+        bbox_scales=scale[None],
+    )
     samples = [PoseDataSample(metainfo=info, gt_instances=boxes) for _ in images]
     before = model.test_cfg
     model.test_cfg = {

@@ -14,14 +14,13 @@ from typing import Optional
 import torch
 from mmengine.config import Config
 
+from ..compat import mmpose_needs_us
 from .configs import SettingError, check_pair, load_config
 from .files import TIMING, read_json, read_timing, write_json, write_whole
 from .plan import Comparison, Folders, Run, all_runs, extend_plan, fingerprint, influential
 from .report import write_report
 from .subset import subset
 from .workers import Children, environment, run_all, tail
-
-PACKAGE_FOLDER = Path(__file__).parents[1]
 
 
 @dataclass(frozen=True)
@@ -110,11 +109,10 @@ def check_stock_mmpose() -> None:
         SettingError: mmcv is a lite build, which MMPose can be imported with only through the
             stand-in that this package provides.
     """
-    file = getattr(sys.modules.get('mmcv._ext'), '__file__', None)
-    if file and Path(file).parent == PACKAGE_FOLDER:
+    if mmpose_needs_us():
         raise SettingError(
             'students are tested without mmpose_kd, and MMPose does not work here without it: '
-            f'mmcv is a lite build; run once: python {file}'
+            'mmcv is a lite build; run once: mmpose-kd setup-mmcv'
         )
 
 

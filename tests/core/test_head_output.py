@@ -1,11 +1,21 @@
 """What a head puts out, whichever it is."""
 
+import numpy as np
 import pytest
 import torch
+from mmengine.structures import InstanceData
 from mmpose.codecs import UDPHeatmap
 from mmpose.models.heads import HeatmapHead
+from mmpose.structures import PoseDataSample
 
-from mmpose_kd.core.head_output import head_kind, num_keypoints, positions, prediction, read_output
+from mmpose_kd.core.head_output import (
+    head_kind,
+    input_place,
+    num_keypoints,
+    positions,
+    prediction,
+    read_output,
+)
 
 from ..helpers.models import CODEC, build, images, plain_config
 from ..helpers.ocd import HEADS, plain_of
@@ -66,3 +76,11 @@ def test_positions_by_hand():
     assert positions('heatmap', [maps]).tolist() == [[[0.5, 0.25]]]
     bins = [maps.amax(2), maps.amax(3)]
     assert positions('bins', bins).tolist() == [[[0.5, 0.25]]]
+
+
+def test_the_place_of_a_crop_is_found_where_each_mmpose_puts_it():
+    boxes = InstanceData(bbox_centers=np.array([[3.0, 4.0]]), bbox_scales=np.array([[6.0, 8.0]]))
+    newer = {'input_center': np.array([1.0, 2.0]), 'input_scale': np.array([5.0, 7.0])}
+    for info, expected in [({}, ([3, 4], [6, 8])), (newer, ([1, 2], [5, 7]))]:
+        centre, scale = input_place(PoseDataSample(metainfo=info, gt_instances=boxes))
+        assert (centre.tolist(), scale.tolist()) == expected

@@ -7,17 +7,19 @@ import ast
 
 from mmengine.config import config
 
-FormatCode = config.FormatCode
+FormatCode = getattr(config, 'FormatCode', None)  # onedl-mmengine has it elsewhere
 
 
 def leave_layout_out():
     """From here on configs of this process are written as they come."""
-    config.FormatCode = _only_parsed
+    if FormatCode is not None:
+        config.FormatCode = _only_parsed
 
 
 def lay_out():
     """And from here on with layout again."""
-    config.FormatCode = FormatCode
+    if FormatCode is not None:
+        config.FormatCode = FormatCode
 
 
 def _only_parsed(code: str, *, style_config=None, verify=False):

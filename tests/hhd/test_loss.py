@@ -11,6 +11,7 @@ from mmpose_kd.hhd.loss import CHOICES, HHDLoss
 from mmpose_kd.hhd.windows import cut_windows
 
 from ..helpers.hhd import MODES, NAMES, gaussian, random_maps, soft_argmax
+from ..helpers.upstream import needs_newer_torch
 
 
 def test_aligned_value_by_hand():
@@ -248,6 +249,7 @@ class NoCopies(TorchDispatchMode):
         return out
 
 
+@needs_newer_torch
 @pytest.mark.parametrize(
     'settings',
     [

@@ -7,6 +7,8 @@ from mmpose.registry import MODELS
 import mmpose_kd  # noqa: F401  (registers everything)
 from mmpose_kd.losses.feature_mse import FeatureMSELoss, feature_mse
 
+from ..helpers.upstream import needs_dwposes_losses
+
 
 def test_a_value_computed_by_hand():
     student = torch.tensor([[[[1.0, 2.0]]], [[[0.0, -1.0]]]])  # (2, 1, 1, 2)
@@ -16,6 +18,7 @@ def test_a_value_computed_by_hand():
     assert FeatureMSELoss(loss_weight=2.0)(student, teacher) == 7
 
 
+@needs_dwposes_losses
 def test_it_can_be_dwposes_feature_loss():
     stock = MODELS.build(
         dict(type='FeaLoss', name='', use_this=True, student_channels=8, teacher_channels=8)

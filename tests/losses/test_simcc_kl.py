@@ -10,6 +10,8 @@ from torch import nn
 import mmpose_kd  # noqa: F401  (registers everything)
 from mmpose_kd.losses.simcc_kl import SimCCKLLoss, simcc_kl
 
+from ..helpers.upstream import needs_dwposes_losses
+
 
 def logits(seed, batch=2, keypoints=3):
     generator = torch.Generator().manual_seed(seed)
@@ -24,6 +26,7 @@ def test_a_value_computed_by_hand():
     assert simcc_kl(student * 2, teacher * 2).item() == pytest.approx(2 * expected, rel=1e-6)
 
 
+@needs_dwposes_losses
 def test_it_can_be_dwposes_logit_loss():
     stock = MODELS.build(dict(type='KDLoss', name='', use_this=True, weight=0.1))
     ours = SimCCKLLoss(beta=10.0, use_target_weight=False, loss_weight=0.1)

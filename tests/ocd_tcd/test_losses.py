@@ -31,6 +31,7 @@ from ..helpers.heatmaps import (
     regression_head,
     simcc_head,
 )
+from ..helpers.upstream import needs_newer_torch
 
 LOSSES = {
     'coordinates': (CrossCoordinateLoss, regression_head),
@@ -136,6 +137,7 @@ def test_the_gradient_reaches_the_student_and_not_the_teacher(kind):
     assert all(s.grad.abs().sum() > 0 for s in leaves(student))
 
 
+@needs_newer_torch
 @each_loss
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
 @pytest.mark.parametrize('value', [None, 0.0, -1.0, 6e4])
@@ -151,6 +153,7 @@ def test_finite_in_half_precision(kind, dtype, value):
     assert all(torch.isfinite(s.grad).all() for s in student)
 
 
+@needs_newer_torch
 @each_loss
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
 def test_mixed_precision_does_not_touch_the_loss(kind, dtype):
@@ -163,6 +166,7 @@ def test_mixed_precision_does_not_touch_the_loss(kind, dtype):
     assert torch.equal(found, expected)
 
 
+@needs_newer_torch
 @each_loss
 def test_the_loss_reads_no_value(kind):
     with FakeTensorMode():
