@@ -7,6 +7,7 @@ import shutil
 import statistics
 import sys
 import time
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
@@ -56,6 +57,8 @@ def run(settings: Settings) -> None:
     Raises:
         ValueError: Something given does not work, or a training failed.
     """
+    # of MMPose's own making, and nothing to do about it here
+    warnings.filterwarnings('ignore', module=r'torchvision\.io|mmpose\.datasets')
     check_stock_mmpose()
     out, start = settings.out.absolute(), time.time()
     recipe = RECIPES[settings.method]
