@@ -2,7 +2,7 @@
 # three stages of ResNet-18 at a quarter of its width, 64 x 64 input, heatmaps of 16 x 16, from scratch.
 _base_ = ['mmpose::_base_/default_runtime.py']
 
-max_epochs = 16
+max_epochs = 10
 train_cfg = dict(max_epochs=max_epochs, val_interval=2)
 optim_wrapper = dict(optimizer=dict(type='Adam', lr=3e-3))
 param_scheduler = [

@@ -38,7 +38,7 @@ class Method(click.ParamType):
     'DIR/annotations), pictures in DIR/images, and perhaps metainfo.py with the dataset_info of '
     'MMPose. Without it people are drawn.',
 )  # fmt: skip
-@click.option('--epochs', type=Whole(1), default=16, metavar='N', help='Length (16).')
+@click.option('--epochs', type=Whole(1), default=10, metavar='N', help='Length (10).')
 @click.option(
     '--persons', type=Whole(1), metavar='N',
     help='Use so many of each split at most (1000 to train, 300 to test).',

@@ -10,6 +10,7 @@ from typing import Optional
 import numpy as np
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from ..gain.files import write_text
 from ..gain.plan import Run
@@ -54,7 +55,7 @@ def write_report(out: Path, models: list[Model], teacher: Optional[Model], data:
         for model, result in zip(rows, results)
     ]
     notes = _notes(out, rows, results)
-    table = Table(*COLUMNS)
+    table = Table(*map(Text, COLUMNS))
     for column in table.columns[1:]:
         column.justify = 'right'
     for row in cells:

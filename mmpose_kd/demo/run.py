@@ -46,7 +46,7 @@ class Settings:
     out: Path
     method: str = 'ocd'
     data: Optional[Path] = None
-    epochs: int = 16
+    epochs: int = 10
     persons: Optional[int] = None
     seed: int = 0
 
