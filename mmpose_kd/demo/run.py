@@ -59,6 +59,7 @@ def run(settings: Settings) -> None:
     """
     # of MMPose's own making, and nothing to do about it here
     warnings.filterwarnings('ignore', module=r'torchvision\.io|mmpose\.datasets')
+    warnings.filterwarnings('ignore', message='pkg_resources is deprecated')
     check_stock_mmpose()
     out, start = settings.out.absolute(), time.time()
     recipe = RECIPES[settings.method]

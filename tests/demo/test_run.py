@@ -118,8 +118,8 @@ def test_a_failed_training_is_told_with_its_log(tmp_path, capsys, monkeypatch):
 
 @pytest.mark.slow
 def test_the_distilled_model_is_ahead_of_both_plain_ones(tmp_path):
-    """DOCSTRING"""
+    """Figures follow."""
     run(Settings(tmp_path))
     plain, longer, distilled = table(tmp_path).values()
     for other in (plain, longer):
-        assert float(distilled['PCK@0.2']) > float(other['PCK@0.2']) + MARGIN
+        assert float(distilled['PCK@0.2']) > float(other['PCK@0.2']) + 4
