@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, Optional
 
@@ -46,21 +46,25 @@ def newest_records(work_dir: Path) -> list[dict]:
 
 
 def learning_curve(work_dir: Path) -> dict[int, dict[str, float]]:
-    """The metrics of every validation by finished epochs; the newest where there are two.
-
-    Read from the LoggerHook's own files: other hooks write to ``scalars.json`` too.
-    """
+    """The metrics of every validation by finished epochs; the newest where there are two."""
     curve: dict[int, dict[str, float]] = {}
-    for file in sorted(work_dir.glob('*/vis_data/*.json')):
-        if file.stem != file.parents[1].name:  # not the LoggerHook's
+    for record in logged_records(work_dir):
+        if 'iter' in record or 'step' not in record:  # a record of the training
             continue
-        for record in read_records(file):
-            if 'iter' in record or 'step' not in record:  # a record of the training
-                continue
-            numbers = {k: v for k, v in record.items() if isinstance(v, (int, float))}
-            step = numbers.pop('step')
-            curve[step] = {k: v for k, v in numbers.items() if k not in ('time', 'data_time')}
+        numbers = {k: v for k, v in record.items() if isinstance(v, (int, float))}
+        step = numbers.pop('step')
+        curve[step] = {k: v for k, v in numbers.items() if k not in ('time', 'data_time')}
     return dict(sorted(curve.items()))
+
+
+def logged_records(work_dir: Path) -> Iterator[dict]:
+    """What the LoggerHook wrote in all starts of a run, of training and validation, in order.
+
+    Read from its own files: other hooks write to ``scalars.json`` too.
+    """
+    for file in sorted(work_dir.glob('*/vis_data/*.json')):
+        if file.stem == file.parents[1].name:
+            yield from read_records(file)
 
 
 def validation_record(work_dir: Path, epoch: int) -> dict:

@@ -1,145 +1,119 @@
-"""Pictures of a run with OKDHP: its curves, and what every branch sees."""
+"""The same pictures under each model, with the joints that it found and those it missed."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+import textwrap
+from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
-import torch
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
-from mmengine.dataset import BaseDataset, pseudo_collate
-from mmengine.model import BaseModel
+from matplotlib.lines import Line2D
 
-#: one colour per branch, told apart also by colour-blind readers
-COLOURS = ('#0072b2', '#e69f00', '#009e73', '#cc79a7', '#56b4e9', '#d55e00')
+from ..core.whole_files import write_whole
+from ..gain.pck import box_lengths, distances, torso_joints, torso_lengths
+from ..gain.results import Result
+from .data import Data
+
+COLUMNS = 8
+#: how near is right: in yardsticks of PCK
+NEAR = {'torso': 0.2, 'bbox': 0.1}
+WORDS = {'torso': 'torso lengths', 'bbox': 'box lengths'}
+LABEL, RIGHT, WRONG, LIMB = '#ffffff', '#00c853', '#ff1744', '#40c4ff'
 
 
-def draw_curves(records: Sequence[dict], file: Path, metric: str = 'coco/AP') -> None:
-    """Losses over the iterations, and the metric of every output over the epochs.
+@dataclass(frozen=True)
+class Shown:
+    """A model's predictions.
 
-    Args:
-        records: What was logged: :func:`mmpose_kd.records.newest_records`.
-        file: Picture to write.
-        metric: Name of the metric of the deployed branch; others are found by their prefix.
+    Attributes:
+        name: For the reader.
+        persons: Arrays of ``persons.npz``.
+        result: What they score.
     """
-    train = [r for r in records if 'loss' in r]
-    val = [r for r in records if metric in r]
-    figure = Figure(figsize=(11, 4), layout='constrained')
-    losses, metrics = figure.subplots(1, 2)
-    for key in sorted({key for r in train for key in r if 'loss' in key}):
-        points = [(r['step'], r[key]) for r in train if key in r]
-        losses.plot(*zip(*points), label=key, linewidth=2.5 if key == 'loss' else 1)
-    losses.set(xlabel='iteration', title='training loss', yscale='log')
-    losses.legend(fontsize=8)
-    names = sorted({k for r in val for k in r if k.endswith(f'/{metric}')})
-    for key in names:
-        output = key[: -len(metric) - 1]
-        points = [(r['step'], r[key]) for r in val if key in r]
-        style = (
-            {'color': 'black', 'linestyle': '--'}
-            if output == 'ensemble'
-            else {'color': COLOURS[int(output[6:]) % len(COLOURS)]}
-        )
-        metrics.plot(*zip(*points), marker='o', label=output, **style)
-    metrics.set(xlabel='epoch', title=f'validation {metric}')
-    metrics.set_ylim(bottom=0)
-    metrics.xaxis.set_major_locator(MaxNLocator(integer=True))
-    metrics.legend(fontsize=8)
-    figure.savefig(file, dpi=110)
+
+    name: str
+    persons: dict[str, np.ndarray]
+    result: Result
 
 
-@torch.no_grad()
-def draw_panel(
-    model: BaseModel, student: BaseModel, dataset: BaseDataset, indices: Sequence[int], file: Path
-) -> None:
-    """One row per person: ground truth, each branch, the ensemble, attention, the student.
+def draw_pictures(models: list[Shown], data: Data, file: Path) -> None:
+    """A row for the labels and one for each model, a column for each person.
 
-    Args:
-        model: The model in training, with an ``OKDHPHead``.
-        student: The exported plain model.
-        dataset: Validation data, packed with ground truth (``PackPoseInputs``).
-        indices: Which persons.
-        file: Picture to write.
+    Persons are taken evenly from the first tested one to the last.
     """
-    packed = pseudo_collate([dataset[i] for i in indices])
-    batch = model.eval().data_preprocessor(packed, False)
-    feats = model.extract_feat(batch['inputs'])
-    heatmaps = model.head.forward_branches(feats)
-    ensemble, attention = model.head.forward_ensemble(feats, heatmaps)
-    predicted = student.eval().test_step(packed)
-
-    branches = len(heatmaps)
-    titles = ['ground truth', *(f'branch {t}' for t in range(branches)), 'ensemble']
-    titles += ['attention of the FAU', 'student']
-    widths = [1] * (branches + 2) + [1.3, 1]
-    figure = Figure(figsize=(1.9 * sum(widths), 2.6 * len(indices)), layout='constrained')
-    axes = figure.subplots(len(indices), len(titles), squeeze=False, width_ratios=widths)
-    meta = dataset.metainfo
-    for row, sample in enumerate(predicted):
-        image = packed['inputs'][row].permute(1, 2, 0).numpy()[..., ::-1]  # BGR to RGB
-        height, width = image.shape[:2]
-        gt = sample.gt_instances
-        _draw_pose(
-            axes[row, 0],
-            image,
-            _to_input(gt.keypoints[0], sample),
-            meta,
-            gt.keypoints_visible[0] > 0,
+    first, yardstick = models[0].persons, models[0].result.yardstick
+    number = len(first['ids'])
+    chosen = np.linspace(0, number - 1, min(COLUMNS, number)).round().astype(int)
+    limbs = data.meta()['skeleton_links']
+    content = json.loads(data.annotations['val'].read_bytes())
+    names = {image['id']: image['file_name'] for image in content['images']}
+    files = {one['id']: names[one['image_id']] for one in content['annotations']}
+    length = box_lengths(first['boxes'])
+    if yardstick == 'torso':
+        length = torso_lengths(
+            first['target'], first['visible'], torso_joints(first['names'].tolist())
         )
-        for column, maps in enumerate([*heatmaps, ensemble], start=1):
-            axes[row, column].imshow(image // 3 + 130)
-            axes[row, column].imshow(
-                maps[row].amax(0).clamp(0, 1), cmap='inferno', alpha=0.75, vmin=0, vmax=1,
-                extent=(0, width, height, 0), interpolation='bilinear',
-            )  # fmt: skip
-        _draw_attention(
-            axes[row, -2], attention[row].numpy(), meta, labels=row == len(indices) - 1
-        )
-        found = sample.pred_instances
-        _draw_pose(
-            axes[row, -1], image, _to_input(found.keypoints[0], sample), meta,
-            found.keypoint_scores[0] > 0.2,
-        )  # fmt: skip
-        for column, axis in enumerate(axes[row]):
-            if row == 0:
-                axis.set_title(titles[column], fontsize=10)
-            if column != len(titles) - 2:
-                axis.set_axis_off()
-    figure.savefig(file, dpi=100)
+    figure = Figure(figsize=(1.35 * len(chosen) + 1.3, 1.42 * (len(models) + 1) + 0.4))
+    axes = figure.subplots(len(models) + 1, len(chosen), squeeze=False)
+    thr = NEAR[yardstick]
+    titles = ['label', *(f'{m.name}\nPCK@{thr} {m.result.pck(thr):.1f} %' for m in models)]
+    for column, person in enumerate(chosen):
+        picture = cv2.imread(str(data.images['val'] / files[int(first['ids'][person])]))
+        visible, target = first['visible'][person], first['target'][person]
+        window = _window(first['boxes'][person], target[visible])
+        for row, title in enumerate(titles):
+            axis = axes[row, column]
+            axis.imshow(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), interpolation='bilinear')
+            points = target if row == 0 else models[row - 1].persons['keypoints'][person]
+            right = visible
+            if row and length[person] > 0:
+                right = visible & (distances(points, target) < thr * length[person])
+            _draw(axis, points, target, visible, right, limbs)
+            axis.set(xlim=window[:2], ylim=window[:1:-1], xticks=[], yticks=[])
+            axis.set_facecolor('0.5')
+            if column == 0:
+                lines = [part for line in title.split('\n') for part in textwrap.wrap(line, 17)]
+                axis.set_ylabel('\n'.join(lines), rotation=0, ha='right', va='center', fontsize=9)
+    marker = dict(linestyle='', markeredgewidth=1.5)
+    figure.legend(
+        handles=[
+            Line2D([], [], color=RIGHT, marker='o', label=f'right: within {thr} '
+                   f'{WORDS[yardstick]} of its label', **marker),
+            Line2D([], [], color=WRONG, marker='x', linewidth=1.2, markeredgewidth=1.5,
+                   label='wrong, with a line to where the joint is'),
+            Line2D([], [], color=LIMB, linewidth=1.2, label='predicted limbs'),
+        ],
+        loc='lower center', ncols=3, frameon=False, fontsize=9,
+    )  # fmt: skip
+    width, height = figure.get_size_inches()
+    figure.subplots_adjust(
+        left=1.25 / width, right=1 - 0.05 / width, top=1 - 0.05 / height, bottom=0.32 / height,
+        wspace=0.04, hspace=0.04,
+    )  # fmt: skip
+    write_whole(file, lambda path: figure.savefig(path, dpi=100))
 
 
-def _to_input(keypoints: np.ndarray, sample) -> np.ndarray:
-    """Image pixels (K, 2) to pixels of the network's input."""
-    info = sample.metainfo
-    scale = np.asarray(info['input_scale'])
-    offset = np.asarray(info['input_center']) - 0.5 * scale
-    return (keypoints - offset) / scale * np.asarray(info['input_size'])
+def _window(box: np.ndarray, points: np.ndarray) -> tuple:
+    """Left, right, top, bottom of a square about a person."""
+    low = np.minimum(box[:2], points.min(0))
+    high = np.maximum(box[2:], points.max(0))
+    half = 0.58 * max(high - low)
+    (x, y) = (low + high) / 2
+    return x - half, x + half, y - half, y + half
 
 
-def _draw_pose(axis, image, keypoints, meta, shown) -> None:
-    axis.imshow(image)
-    for (a, b), colour in zip(meta['skeleton_links'], meta['skeleton_link_colors']):
-        if shown[a] and shown[b]:
-            axis.plot(*keypoints[[a, b]].T, color=np.array(colour) / 255, linewidth=2)
-    axis.scatter(
-        *keypoints[shown].T, s=8, color='white', edgecolors='black', linewidths=0.5, zorder=3
+def _draw(axis, points, target, visible, right, limbs) -> None:
+    drawn = [points[[a, b]] for a, b in limbs if visible[a] and visible[b]]
+    axis.add_collection(LineCollection(drawn, colors=LIMB, linewidths=1.2))
+    wrong = visible & ~right
+    axis.add_collection(
+        LineCollection(np.stack([points, target], 1)[wrong], colors=WRONG, linewidths=0.9)
     )
-    axis.set_xlim(0, image.shape[1])
-    axis.set_ylim(image.shape[0], 0)
-
-
-def _draw_attention(axis, attention, meta, labels: bool) -> None:
-    """Stacked bars: the share (T, K) of each branch, keypoint by keypoint."""
-    places = np.arange(attention.shape[1])
-    bottom = np.zeros(attention.shape[1])
-    for t, share in enumerate(attention):
-        axis.bar(places, share, bottom=bottom, width=0.9, color=COLOURS[t % len(COLOURS)])
-        axis.text(0, bottom[0] + share[0] / 2, str(t), ha='center', va='center', color='white')
-        bottom += share
-    axis.set_yticks([0, 1])
-    axis.set_xticks(places if labels else [])
-    if labels:
-        names = [meta['keypoint_id2name'][k].replace('_', ' ') for k in places]
-        axis.set_xticklabels(names, rotation=90, fontsize=6)
+    dot = 9 if len(points) <= 30 else 3
+    axis.scatter(*points[right].T, s=dot, color=RIGHT, zorder=3)
+    cross = dict(s=1.8 * dot, color=WRONG, marker='x', linewidths=1.3, zorder=4)
+    axis.scatter(*points[wrong].T, **cross)

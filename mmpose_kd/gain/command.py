@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import math
 import os
 import platform
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
@@ -80,14 +82,7 @@ def work(settings: Settings, command: str) -> list[Run]:
     check_stock_mmpose()
     configs, out = read_configs(settings), settings.out
     plain, *distilled = configs
-    out.mkdir(parents=True, exist_ok=True)
-    with open(out / 'lock', 'a') as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise SettingError(
-                f'another call is at work in {out}: wait for it, or give another --out'
-            ) from None
+    with sole_call(out):
         for persons in filter(None, settings.train_persons):
             # all configs train on the same file
             subset(Config(configs[plain].to_dict()), persons, out / 'subsets')
@@ -100,6 +95,24 @@ def work(settings: Settings, command: str) -> list[Run]:
             folders.check(run)
         extend_plan(out, wanted, command)
         return run_all(runs, out, folders.prepare, settings.jobs)
+
+
+@contextlib.contextmanager
+def sole_call(out: Path) -> Iterator[None]:
+    """Keep other calls out of a folder, which is made if missing.
+
+    Raises:
+        SettingError: One is at work there.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    with open(out / 'lock', 'a') as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise SettingError(
+                f'another call is at work in {out}: wait for it, or give another --out'
+            ) from None
+        yield
 
 
 def check_stock_mmpose() -> None:

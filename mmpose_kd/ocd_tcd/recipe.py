@@ -163,7 +163,8 @@ def _heatmap_head(student: Student, udp: bool) -> dict:
         type='HeatmapHead',
         in_channels=channels,
         out_channels=student.keypoints,
-        deconv_out_channels=(256,) * enlarge or None,
+        # MMPose's 256, but no wider than the feature: else it costs more than a small backbone
+        deconv_out_channels=(min(256, channels),) * enlarge or None,
         deconv_kernel_sizes=(4,) * enlarge or None,
         loss=dict(type='KeypointMSELoss', use_target_weight=True),
         decoder=codec,

@@ -36,7 +36,7 @@ def test_version_is_the_packages_version(capsys):
 def test_help_names_every_command(capsys):
     leaves_with(0, '--help')
     shown = capsys.readouterr().out
-    for name in ('make-data', 'export', 'demo', 'gain', 'setup-mmcv'):
+    for name in ('make-data', 'export', 'demo', 'gain', 'generations', 'setup-mmcv'):
         assert re.search(rf'^  {name}\s', shown, re.MULTILINE)
 
 
@@ -45,8 +45,12 @@ def test_help_names_every_command(capsys):
     [
         ('make-data', ('OUT', '--train N', '--val M', '--seed S')),
         ('export', ('CONFIG', 'CHECKPOINT', 'OUT', '--branch BRANCH')),
-        ('demo', ('--out DIR',)),
         ('setup-mmcv', ('mmcv-lite', 'exported student')),
+        ('generations', ('CONFIG', '--work-dir DIR', '--generations N', '--cfg-options K=V')),
+        (
+            'demo',
+            ('--out DIR', '--method NAME', '--data DIR', '--epochs N', '--persons N', '--seed S'),
+        ),
         (
             'gain',
             ('PLAIN', 'DISTILLED', '--out DIR', '--seeds S', '--train-persons N', '--epochs N')
@@ -80,6 +84,9 @@ def test_a_command_is_required(capsys):
         (('export', 'c', 'p', 'o', '--branch', 'ensemble'), 'no plain model equals it'),
         (('export', 'c', 'p'), "Missing argument 'OUT'"),
         (('fly',), "No such command 'fly'"),
+        (('demo', '--method', 'fly'), "'--method': 'fly' is no method, there are "),
+        (('demo', '--epochs', '0'), "'--epochs': '0' is not a whole number above 0"),
+        (('demo', '--persons', 'all'), "'--persons': 'all' is not a whole number above 0"),
         (('gain', 'a', 'b'), "Missing option '--out'"),
         (('gain', '--out', 'o', '--seeds', '1', 'x'), "'--seeds': 'x' is not a whole number from"),
         (('gain', '--out', 'o', '--seeds', '-1'), "'--seeds': '-1' is not a whole number from 0"),

@@ -19,9 +19,8 @@ from . import ROOT
 CONFIGS = ROOT / 'configs'
 #: what configs of ours inherit, which nobody trains
 BASES = sorted((CONFIGS / '_base_').glob('*.py'))
-ALL = [path for path in sorted(CONFIGS.rglob('*.py')) if path not in BASES]
-# what the demo inherits is among them
-SHIPPED = [path for path in ALL if path.parent == CONFIGS]
+# not the demo's, which are plain models
+SHIPPED = ALL = sorted(CONFIGS.glob('*.py'))
 OKDHP = [path for path in SHIPPED if path.stem.startswith('okdhp_')]
 OCD = [path for path in SHIPPED if path.stem.startswith('ocd_')]
 DSKD = [path for path in SHIPPED if path.stem.startswith('dskd_')]

@@ -12,8 +12,8 @@ EPOCHS = 2
 
 
 def draw(folder: Path) -> Path:
-    """Six drawn pictures for training, four for validation."""
-    draw_dataset(folder, train=6, val=4, seed=0, progress=False)
+    """15 drawn persons for training, 5 for validation."""
+    draw_dataset(folder, train=15, val=5, seed=0, progress=False)
     return folder
 
 

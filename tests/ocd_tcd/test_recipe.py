@@ -286,7 +286,7 @@ def test_branches_are_reported_only_where_the_evaluator_can_be_extended(key):
 
 
 @pytest.mark.parametrize(
-    ('size', 'stride', 'channels'), [((48, 64), 4, None), ((24, 32), 8, (256,)), ((6, 8), 32, 3)]
+    ('size', 'stride', 'channels'), [((48, 64), 4, None), ((24, 32), 8, (128,)), ((6, 8), 32, 3)]
 )
 def test_the_heatmap_head_enlarges_what_the_backbone_left(size, stride, channels):
     cfg = stock('simcc')

@@ -1,0 +1,244 @@
+"""A user's data set in COCO's keypoint format: found, checked, and a part of its persons taken."""
+
+from __future__ import annotations
+
+import json
+import pprint
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Optional
+
+from mmpose.datasets import CocoDataset
+from mmpose.datasets.datasets.utils import parse_pose_metainfo
+
+from ..core.whole_files import write_whole
+from ..gain.files import write_json
+from ..gain.subset import is_person
+
+SPLITS = ('train', 'val')
+#: where the annotations and the pictures of a split may lie
+ANNOTATIONS = (
+    '{split}.json', 'annotations/{split}.json', 'annotations/person_keypoints_{split}2017.json',
+)  # fmt: skip
+IMAGES = ('images', 'images/{split}', '{split}2017', '{split}', '.')
+METAINFO = 'metainfo.py'
+SIGMA = 0.05  # of OKS, where none is known: between COCO's of an eye and of a hip
+
+
+class DataError(ValueError):
+    """The data set cannot be used; the message says what is missing or wrong."""
+
+
+@dataclass(frozen=True)
+class Data:
+    """A data set that the demo can train on.
+
+    Attributes:
+        annotations: COCO file of each split, ``'train'`` and ``'val'``.
+        images: Folder of its pictures.
+        keypoints: Their names.
+        metainfo: MMPose's ``dataset_info``; None for COCO's keypoints.
+        flips: Whether it is known which keypoints change places in a mirror.
+    """
+
+    annotations: dict[str, Path]
+    images: dict[str, Path]
+    keypoints: tuple[str, ...]
+    metainfo: Optional[Path]
+    flips: bool
+
+    def meta(self) -> dict:
+        """What MMPose's data sets know of the keypoints: ``skeleton_links``, ``sigmas``, ..."""
+        if self.metainfo is None:
+            return parse_pose_metainfo(CocoDataset.METAINFO)
+        return parse_pose_metainfo(dict(from_file=str(self.metainfo)))
+
+
+def prepare(source: Path, out: Path, persons: dict[str, int]) -> Data:
+    """Check a data set, and write the annotations of the persons to use.
+
+    Args:
+        source: Its folder: ``train.json`` and ``val.json`` there or in ``annotations``, pictures
+            in ``images`` (see :data:`ANNOTATIONS` and :data:`IMAGES` for what else is found),
+            and perhaps ``metainfo.py`` with MMPose's ``dataset_info``.
+        out: Folder for the annotations. It stays free of pictures.
+        persons: How many to take of each split at most, evenly from the first to the last.
+
+    Raises:
+        DataError: Something of it is missing or wrong.
+    """
+    if not source.is_dir():
+        raise DataError(f'--data {source}: there is no such folder')
+    read = {split: _read(_annotation_file(source, split)) for split in SPLITS}
+    categories = [category for content in read.values() for category in content['categories']]
+    if len({tuple(c['keypoints']) for c in categories}) > 1:
+        raise DataError(f'--data {source}: its categories have different keypoints; give one kind')
+    names = tuple(categories[0]['keypoints'])
+
+    annotations, images = {}, {}
+    for split, content in read.items():
+        file = _annotation_file(source, split)
+        chosen = _chosen(content, len(names), persons[split], file)
+        images[split] = _image_folder(source, split, chosen['images'])
+        annotations[split] = out.absolute() / f'{split}.json'
+        write_json(annotations[split], chosen)
+    paths = [
+        {images[split] / image['file_name'] for image in content['images']}
+        for split, content in read.items()
+    ]
+    both = sorted(paths[0] & paths[1])
+    if both:
+        raise DataError(
+            f'--data {source}: {len(both)} pictures are in both splits, {both[0].name} for one: '
+            'take them out of train.json, or what is measured is what was trained on'
+        )
+    metainfo, flips = _metainfo(source, out, categories[0])
+    return Data(annotations, images, names, metainfo, flips)
+
+
+def _annotation_file(source: Path, split: str) -> Path:
+    places = [source / place.format(split=split) for place in ANNOTATIONS]
+    found = [path for path in places if path.is_file()]
+    if not found:
+        raise DataError(
+            f'--data {source}: there is no {split}.json in it, COCO keypoint annotations: looked '
+            f'for {", ".join(str(path.relative_to(source)) for path in places)}'
+        )
+    return found[0]
+
+
+def _image_folder(source: Path, split: str, images: list[dict]) -> Path:
+    """The folder that has all pictures, or most of them."""
+    folders = [(source / place.format(split=split)).absolute() for place in IMAGES]
+    missing = {f: [i for i in images if not (f / i['file_name']).is_file()] for f in folders}
+    best = min(folders, key=lambda folder: len(missing[folder]))
+    if missing[best]:
+        where = 'images' if len(missing[best]) == len(images) else best.name
+        raise DataError(
+            f'--data {source}: {len(missing[best])} of {len(images)} pictures of the {split} '
+            f'split are not there, {where}/{missing[best][0]["file_name"]} for one'
+        )
+    return best
+
+
+def _read(file: Path) -> dict:
+    """A COCO file that has pictures, annotations, and a category with keypoints."""
+    try:
+        content = json.loads(file.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise DataError(f'{file} is no JSON file: {" ".join(str(error).split())}') from error
+    for name in ('images', 'annotations', 'categories'):
+        rows = content.get(name) if isinstance(content, dict) else None
+        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+            raise DataError(f'{file} has no list of {name}: give COCO keypoint annotations')
+    named = [c for c in content['categories'] if _is_texts(c.get('keypoints'))]
+    if not named:
+        raise DataError(f"{file}: no category has 'keypoints', the list of their names")
+    for image in content['images']:
+        lacking = [key for key in ('id', 'file_name', 'width', 'height') if key not in image]
+        if lacking:
+            raise DataError(f'{file}: an image has no {", ".join(lacking)}: {str(image)[:60]}')
+    return {**content, 'categories': named}
+
+
+def _is_texts(names) -> bool:
+    return isinstance(names, list) and bool(names) and all(isinstance(n, str) for n in names)
+
+
+def _chosen(content: dict, keypoints: int, persons: int, file: Path) -> dict:
+    """The COCO file of so many persons that can be trained or tested on."""
+    pictures = {image['id']: image for image in content['images']}
+    usable = []
+    for one in content['annotations']:
+        values, box = one.get('keypoints'), one.get('bbox')
+        if values is None or box is None or not is_person(one) or not min(box[2:]) > 0:
+            continue  # a box alone, a crowd, nobody
+        number = one.get('id')
+        if len(values) != 3 * keypoints:
+            raise DataError(
+                f"{file}: annotation {number} has {len(values)} numbers in 'keypoints', the "
+                f'category has {keypoints} names: give x, y, v for each, {3 * keypoints}'
+            )
+        if number is None or one.get('image_id') not in pictures:
+            raise DataError(f'{file}: annotation {number} has no id, or the image_id of no image')
+        usable.append({
+            'area': 0.53 * box[2] * box[3], 'iscrowd': 0, **one,
+            'num_keypoints': sum(v > 0 for v in values[2::3]),
+        })  # fmt: skip
+    if not usable:
+        raise DataError(f'{file}: no annotation has a bbox and a labelled keypoint')
+    step = max(len(usable) / persons, 1)
+    chosen = [usable[int(i * step)] for i in range(min(persons, len(usable)))]
+    used = {one['image_id'] for one in chosen}
+    return {
+        'info': {}, 'licenses': [], 'categories': content['categories'],
+        'images': [image for image in content['images'] if image['id'] in used],
+        'annotations': chosen,
+    }  # fmt: skip
+
+
+# ----------------------------------------------------------------------- of the keypoints
+
+
+def _metainfo(source: Path, out: Path, category: dict) -> tuple[Optional[Path], bool]:
+    """The file of MMPose's ``dataset_info``, and whether pictures may be mirrored."""
+    names, given = category['keypoints'], source / METAINFO
+    if given.is_file():
+        try:
+            known = parse_pose_metainfo(dict(from_file=str(given)))['keypoint_id2name']
+        except Exception as error:  # it is a program
+            raise DataError(f'{given} cannot be read: {type(error).__name__}: {error}') from error
+        if [known[i] for i in range(len(known))] != names:
+            raise DataError(f'{given} has other keypoints than the category of the annotations')
+        return given.absolute(), True
+    coco = parse_pose_metainfo(CocoDataset.METAINFO)['keypoint_id2name']
+    if names == [coco[i] for i in range(len(coco))]:
+        return None, True
+    partners = mirrored(names)
+    info = dict(
+        dataset_name=str(category.get('name', 'data')),
+        keypoint_info={
+            i: dict(name=name, id=i, color=[51, 153, 255], type='', swap=partners.get(name, ''))
+            for i, name in enumerate(names)
+        },
+        skeleton_info={
+            i: dict(link=(names[a - 1], names[b - 1]), id=i, color=[51, 153, 255])
+            for i, (a, b) in enumerate(category.get('skeleton') or [])
+        },
+        joint_weights=[1.0] * len(names),
+        sigmas=[SIGMA] * len(names),
+    )
+    file = out.absolute() / METAINFO
+    text = f'dataset_info = {pprint.pformat(info, sort_dicts=False)}\n'
+    write_whole(file, lambda path: path.write_text(text, encoding='utf-8'))
+    return file, not is_series(names)
+
+
+def mirrored(names: Collection[str]) -> dict[str, str]:
+    """For each keypoint with a side the one on the other side: ``left_eye``, ``eye.R``, ``l_ear``.
+
+    Names of which the other side is not there are left out.
+    """
+    sides = {'left': 'right', 'right': 'left', 'l': 'r', 'r': 'l'}
+
+    def other(word: re.Match) -> str:
+        text = word.group()
+        swapped = sides[text.lower()]
+        if text.isupper():
+            return swapped.upper()
+        return swapped.title() if text.istitle() else swapped
+
+    found = {}
+    for name in names:
+        partner = re.sub(r'left|right|(?<![a-z])[lr](?![a-z])', other, name, flags=re.IGNORECASE)
+        if partner != name and partner in names:
+            found[name] = partner
+    return found
+
+
+def is_series(names: Collection[str]) -> bool:
+    """Whether keypoints are numbered: along a contour names do not tell a point's mirror image."""
+    stems = [re.sub(r'\d+', '#', name) for name in names]
+    return any('#' in stem and stems.count(stem) > 1 for stem in stems)

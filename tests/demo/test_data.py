@@ -1,0 +1,192 @@
+"""Data sets of users: found where they usually lie, refused with what is missing."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from mmpose.registry import DATASETS
+
+from mmpose_kd.core.recipe import RECIPES
+from mmpose_kd.demo.data import DataError, is_series, mirrored, prepare
+from mmpose_kd.demo.students import CONFIGS, STUDENTS, TEACHER, demo_config, fitting_student
+
+from ..helpers.runs import draw
+
+PERSONS = {'train': 4, 'val': 3}
+
+
+@pytest.fixture(scope='module')
+def drawn(tmp_path_factory):
+    return draw(tmp_path_factory.mktemp('drawn') / 'data')
+
+
+@pytest.fixture
+def own(drawn, tmp_path):
+    """A data set of three keypoints, as a user may have it."""
+    folder = tmp_path / 'own'
+    (folder / 'images').mkdir(parents=True)
+    for split in ('train', 'val'):
+        content = json.loads(
+            (drawn / f'annotations/person_keypoints_{split}2017.json').read_text()
+        )
+        content['categories'][0].update(
+            keypoints=['nose', 'eye.L', 'eye.R'], skeleton=[[1, 2], [1, 3]]
+        )
+        for one in content['annotations']:
+            one['keypoints'] = one['keypoints'][:9]
+            del one['area'], one['iscrowd'], one['num_keypoints']
+        for image in content['images']:
+            name = f'{split}_{image["file_name"]}'
+            shutil.copy(drawn / f'{split}2017' / image['file_name'], folder / 'images' / name)
+            image['file_name'] = name
+        write(folder / f'{split}.json', content)
+    return folder
+
+
+def write(file, content):
+    file.write_text(json.dumps(content))
+
+
+def change(file, how):
+    content = json.loads(file.read_text())
+    how(content)
+    write(file, content)
+
+
+def test_cocos_own_layout_is_found_and_needs_no_metainfo(drawn, tmp_path):
+    data = prepare(drawn, tmp_path, PERSONS)
+    assert data.metainfo is None and data.flips and len(data.keypoints) == 17
+    assert data.images['train'] == drawn / 'train2017'
+
+
+def test_so_many_persons_are_taken_and_their_pictures(drawn, tmp_path):
+    data = prepare(drawn, tmp_path, PERSONS)
+    for split, number in PERSONS.items():
+        content = json.loads(data.annotations[split].read_text())
+        assert len(content['annotations']) == len(content['images']) == number
+    whole = prepare(drawn, tmp_path, {'train': 100, 'val': 100})
+    assert len(json.loads(whole.annotations['train'].read_text())['annotations']) == 15
+
+
+def test_keypoints_of_ones_own_have_their_mirror_images_by_name(own, tmp_path):
+    data = prepare(own, tmp_path / 'out', PERSONS)
+    meta = data.meta()
+    assert data.flips and meta['flip_indices'] == [0, 2, 1]
+    assert meta['skeleton_links'] == [(0, 1), (0, 2)]
+    dataset = DATASETS.build(demo_config(STUDENTS[0], data).train_dataloader.dataset)
+    assert len(dataset) == PERSONS['train']
+    assert dataset[0]['data_samples'].gt_instance_labels.keypoint_weights.shape == (1, 3)
+
+
+def test_a_metainfo_file_says_what_names_do_not(own, tmp_path):
+    written = prepare(own, tmp_path / 'out', PERSONS).metainfo
+    text = written.read_text().replace("'swap': 'eye.R'", "'swap': ''")
+    (own / 'metainfo.py').write_text(text.replace("'swap': 'eye.L'", "'swap': ''"))
+    data = prepare(own, tmp_path / 'other', PERSONS)
+    assert data.metainfo == own / 'metainfo.py'
+    assert data.meta()['flip_indices'] == [0, 1, 2]
+    (own / 'metainfo.py').write_text(text.replace("'nose'", "'mouth'"))
+    with pytest.raises(DataError, match=r'metainfo\.py has other keypoints'):
+        prepare(own, tmp_path / 'other', PERSONS)
+
+
+@pytest.mark.parametrize(
+    ('names', 'partners'),
+    [
+        (['left_eye', 'right_eye', 'nose'], {'left_eye': 'right_eye', 'right_eye': 'left_eye'}),
+        (['Eye.L', 'Eye.R'], {'Eye.L': 'Eye.R', 'Eye.R': 'Eye.L'}),
+        (['l_ear', 'r_ear', 'tail'], {'l_ear': 'r_ear', 'r_ear': 'l_ear'}),
+        (['LeftHip', 'RightHip'], {'LeftHip': 'RightHip', 'RightHip': 'LeftHip'}),
+        (['left_hand', 'collar'], {}),
+    ],
+)
+def test_mirror_images_are_read_from_names(names, partners):
+    assert mirrored(names) == partners
+
+
+def test_pictures_are_not_mirrored_where_keypoints_are_numbered(own, tmp_path):
+    assert is_series(['jaw_0', 'jaw_1']) and not is_series(['nose', 'c7', 'left_toe'])
+    names = ['jaw_0', 'jaw_1', 'jaw_2']
+    for split in ('train', 'val'):
+        change(own / f'{split}.json', lambda c: c['categories'][0].update(keypoints=names))
+    data = prepare(own, tmp_path / 'out', PERSONS)
+    assert not data.flips
+    assert 'RandomFlip' not in demo_config(STUDENTS[0], data).pretty_text
+
+
+def lose_picture(folder):
+    next((folder / 'images').glob('val_*')).unlink()
+
+
+MISTAKES = {
+    'no folder': (shutil.rmtree, 'there is no such folder'),
+    'no val': (lambda f: (f / 'val.json').unlink(), r'there is no val\.json in it.*annotations/'),
+    'no json': (lambda f: (f / 'train.json').write_text('{'), r'train\.json is no JSON file'),
+    'a list': (lambda f: write(f / 'train.json', []), 'has no list of images'),
+    'no categories': (
+        lambda f: change(f / 'val.json', lambda c: c.pop('categories')),
+        'has no list of categories',
+    ),
+    'no names': (
+        lambda f: change(f / 'val.json', lambda c: c['categories'][0].pop('keypoints')),
+        "no category has 'keypoints'",
+    ),
+    'other names': (
+        lambda f: change(f / 'val.json', lambda c: c['categories'][0]['keypoints'].reverse()),
+        'different keypoints',
+    ),
+    'too few numbers': (
+        lambda f: change(f / 'train.json', lambda c: c['annotations'][0]['keypoints'].pop()),
+        "has 8 numbers in 'keypoints', the category has 3 names",
+    ),
+    'no boxes': (
+        lambda f: change(f / 'val.json', lambda c: [a.pop('bbox') for a in c['annotations']]),
+        'no annotation has a bbox and a labelled keypoint',
+    ),
+    'no size': (
+        lambda f: change(f / 'val.json', lambda c: c['images'][0].pop('width')),
+        'an image has no width',
+    ),
+    'a lost picture': (lose_picture, r'1 of 5 pictures of the val split .* images/val_'),
+    'no pictures': (lambda f: shutil.rmtree(f / 'images'), '15 of 15 pictures of the train split'),
+    'train is val': (
+        lambda f: shutil.copy(f / 'train.json', f / 'val.json'),
+        '15 pictures are in both splits',
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize('name', MISTAKES)
+def test_what_is_missing_is_told(own, tmp_path, name):
+    spoil, message = MISTAKES[name]
+    spoil(own)
+    with pytest.raises(DataError, match=message):
+        prepare(own, tmp_path / 'out', {'train': 100, 'val': 100})
+
+
+@pytest.mark.parametrize('method', RECIPES)
+def test_every_method_fits_one_of_the_demos_models(drawn, tmp_path, method):
+    data = prepare(drawn, tmp_path, PERSONS)
+    name, cfg = fitting_student(RECIPES[method], data)
+    assert RECIPES[method].misfit(cfg.to_dict()) is None
+    assert name in STUDENTS
+
+
+def test_the_demos_configs_are_part_of_the_package():
+    assert {path.stem for path in CONFIGS.glob('*.py')} == {*STUDENTS, TEACHER}
+
+
+def test_a_method_that_fits_none_is_told_why(drawn, tmp_path):
+    from mmpose_kd.core.recipe import Recipe
+
+    data = prepare(drawn, tmp_path, PERSONS)
+    nothing = Recipe('nothing', 'fits nothing', False, lambda cfg: 'model: no', lambda cfg: cfg)
+    with pytest.raises(ValueError, match=r'--method nothing fits none .*heatmap.*: model: no'):
+        fitting_student(nothing, data)
+
+
+def test_persons_are_taken_evenly(drawn, tmp_path):
+    data = prepare(drawn, tmp_path, {'train': 5, 'val': 1})
+    ids = [a['id'] for a in json.loads(data.annotations['train'].read_text())['annotations']]
+    np.testing.assert_array_equal(np.diff(ids), 3)
