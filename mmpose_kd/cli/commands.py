@@ -5,10 +5,13 @@ from __future__ import annotations
 import click
 
 from ..version import __version__
+from .advise import advise
 from .demo import demo
 from .export import export
 from .gain import gain
 from .make_data import make_data
+from .methods import methods
+from .wrap import wrap
 
 
 @click.group(no_args_is_help=False, context_settings={'help_option_names': ['-h', '--help']})
@@ -17,5 +20,5 @@ def commands() -> None:
     """Knowledge distillation for MMPose."""
 
 
-for command in (make_data, export, demo, gain):
+for command in (methods, advise, wrap, export, gain, make_data, demo):
     commands.add_command(command)

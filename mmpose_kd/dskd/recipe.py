@@ -12,7 +12,7 @@ from torch import nn
 from ..core.checks import is_whole, refusal
 from ..core.deployed import deployed_head
 from ..core.random_state import random_states_kept
-from ..core.recipe import Recipe, changed, register, type_name
+from ..core.recipe import Figures, Recipe, changed, register, type_name
 from .student import known_kind
 
 HOOK = dict(type='DSKDHook', guides='generations', num_guides=2)
@@ -90,5 +90,13 @@ RECIPE = register(
         needs_teacher=False,
         misfit=misfit,
         distilled=distilled,
+        figures=Figures(
+            time='1.2 to 1.8: a forward pass for each guide there is',
+            memory="the guides' weights (37 MiB each of MobileNetV2, 109 of HRNet-w32)",
+            gain='where the plain model no longer improves +1.2 [+0.3, +2.0] PCK@0.2 (5 seeds); '
+            'where it still learns it costs accuracy, up to 6 points',
+        ),
+        page='dskd.md',
+        notes={'DSKDHook': 'the model itself is not changed'},
     )
 )

@@ -1,0 +1,229 @@
+"""Every 2D config of the installed MMPose, wrapped with every method.
+
+For each config and method: whether the method fits, else why not; whether what `mmpose-kd wrap`
+writes evaluates to what the method asks for; and, with --train, whether it trains a step as
+written (full size, two made-up pictures through the config's own pipeline, CPU).
+
+    python -m benchmarks.wrap_stock_configs --csv docs/results/wrap_stock_configs.csv --train
+
+Goes on where it was stopped. Of configs that differ in names and sizes alone the first is trained
+before the second ones (--train kinds: no second ones). Afterwards, and with --report, it prints
+the tables of docs/own_config.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import functools
+import re
+import tempfile
+import time
+import traceback
+import warnings
+from collections import Counter
+from pathlib import Path
+
+import mmpose
+from mmengine.config import Config
+
+import mmpose_kd
+from mmpose_kd.core.recipe import RECIPES, Recipe, type_name, without_values
+from mmpose_kd.wrap.source import Source, evaluated
+from mmpose_kd.wrap.text import config_text, says_what_is_wanted
+from mmpose_kd.wrap.trial import TrialError, tried
+
+STOCK = Path(mmpose.__file__).parent / '.mim' / 'configs'
+PARTS = ('body_2d_keypoint', 'wholebody_2d_keypoint', 'hand_2d_keypoint', 'face_2d_keypoint',
+         'animal_2d_keypoint', 'fashion_2d_keypoint')  # fmt: skip
+FIELDS = ('config', 'method', 'kind', 'answer', 'reason', 'lines', 'step')
+TEACHER = 'mmpose::body_2d_keypoint/topdown_heatmap/coco/td-hm_res50_8xb64-210e_coco-256x192.py'
+
+
+def stock_names() -> list[str]:
+    """Names of MMPose's configs, without those that others inherit."""
+    return [
+        f'mmpose::{path.relative_to(STOCK).as_posix()}'
+        for part in PARTS
+        for path in sorted((STOCK / part).rglob('*.py'))
+        if '_base_' not in path.parts
+    ]
+
+
+@functools.lru_cache(maxsize=1)
+def read(name: str) -> Source:
+    """A config."""
+    return Source.of(name)
+
+
+def kind_of(cfg: dict) -> str:
+    """What a model is made of, without widths, depths and sizes."""
+    model = cfg.get('model') or {}
+    head = model.get('head') or {}
+    codec = head.get('decoder') or {}
+    loss = head.get('loss') or {}
+    words = [
+        type_name(model), type_name(model.get('backbone')), type_name(model.get('neck')),
+        type_name(head), type_name(codec), codec.get('heatmap_type', ''),
+        type_name(loss if isinstance(loss, dict) else None), type_name(cfg.get('train_cfg')),
+        type_name((cfg.get('train_dataloader') or {}).get('dataset')),
+    ]  # fmt: skip
+    return ' '.join(words[:5]).strip() + ''.join(f' {word}' for word in words[5:] if word)
+
+
+def why_not_here(cfg: dict) -> str:
+    """Why the plain model cannot be built in this environment; '' if it can."""
+    try:
+        without_values(cfg.get('model'), 'model')
+    except Exception as error:  # whatever is missing
+        return ' '.join(str(error).split())
+    return ''
+
+
+def teacher_for(cfg: dict, folder: Path) -> dict:
+    """An untrained teacher on heatmaps, for a model's keypoints and input."""
+    head = cfg['model']['head']
+    width, height = head['decoder']['input_size']
+    keypoints = head.get('out_channels') or head.get('num_joints')
+    codec = dict(input_size=(width, height), heatmap_size=(width // 4, height // 4))
+    head = f'dict(out_channels={keypoints}, decoder={codec})'
+    file = folder / 'teacher.py'
+    file.write_text(f'_base_ = [{TEACHER!r}]\nmodel = dict(head={head})\n')
+    return dict(config=str(file), checkpoint=None)
+
+
+def answer(name: str, recipe: Recipe, folder: Path, train: bool) -> dict:
+    """A row of the table."""
+    source = read(name)
+    row = dict(config=name, method=recipe.name, kind=kind_of(source.whole), lines='', step='')
+    why = recipe.misfit(source.whole)
+    if why is not None:
+        return {**row, 'answer': 'refuses', 'reason': why}
+    missing = why_not_here(source.whole)
+    if missing:
+        return {**row, 'answer': 'not here', 'reason': missing}
+    extra = [teacher_for(source.whole, folder)] if recipe.needs_teacher else []
+    wanted = recipe.distilled(source.whole, *extra)
+    out = folder / 'wrapped.py'
+    text = config_text(source, wanted, recipe, out)
+    out.write_text(text)
+    lines = sum(bool(line) and not line.startswith('#') for line in text.splitlines())
+    row['lines'] = lines
+    if not says_what_is_wanted(evaluated(out), wanted, False):
+        return {
+            **row,
+            'answer': 'fails',
+            'reason': 'it does not say what the method asks for',
+        }
+    without_values(wanted['model'], 'model')
+    if train:
+        cfg = Config.fromfile(out)
+        leave_out_albumentations(cfg._cfg_dict)
+        start = time.perf_counter()
+        try:
+            tried(cfg)
+            row['step'] = f'{time.perf_counter() - start:.0f} s'
+        except TrialError as error:
+            return {**row, 'answer': 'fails', 'reason': str(error)}
+    return {**row, 'answer': 'fits', 'reason': ''}
+
+
+def leave_out_albumentations(node) -> None:
+    """Of all pipelines, in place: the package is not among the tested ones."""
+    if isinstance(node, dict):
+        for key, value in node.items():
+            if key in ('pipeline', 'switch_pipeline') and isinstance(value, list):
+                node[key] = [step for step in value if type_name(step) != 'Albumentation']
+            leave_out_albumentations(node[key])
+    elif isinstance(node, list):
+        for value in node:
+            leave_out_albumentations(value)
+
+
+# ------------------------------------------------------------------------------- the tables
+
+
+def short(reason: str) -> str:
+    """A reason without what differs from config to config."""
+    reason = re.sub(r'mmpose::\S+', '...', reason)
+    reason = re.sub(r'\d+', 'N', reason)
+    return reason if len(reason) <= 150 else f'{reason[:147]}...'
+
+
+def report(rows: list[dict]) -> str:
+    """Tables in Markdown: counts for each method, and for each reason."""
+    lines = ['| method | fits | trained a step | refuses | fails | cannot be built here |',
+             '|---|---|---|---|---|---|']  # fmt: skip
+    for method in RECIPES:
+        own = [row for row in rows if row['method'] == method]
+        count = Counter(row['answer'] for row in own)
+        steps = sum(bool(row['step']) for row in own)
+        lines.append(
+            f'| {method} | {count["fits"]} | {steps} | {count["refuses"]} | {count["fails"]} | '
+            f'{count["not here"]} |'
+        )
+    lines += ['', '| method | refuses because | configs |', '|---|---|---|']
+    reasons = Counter((r['method'], short(r['reason'])) for r in rows if r['answer'] == 'refuses')
+    for (method, reason), number in sorted(reasons.items(), key=lambda x: (x[0][0], -x[1])):
+        lines.append(f'| {method} | `{reason}` | {number} |')
+    return '\n'.join(lines)
+
+
+def main() -> None:
+    """Go through all configs and methods."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('--csv', required=True, type=Path)
+    parser.add_argument('--train', nargs='?', const='all', choices=['all', 'kinds'])
+    parser.add_argument('--only', nargs='+', default=[], help='parts of names')
+    parser.add_argument('--methods', nargs='+', default=list(RECIPES))
+    parser.add_argument('--report', action='store_true')
+    options = parser.parse_args()
+    warnings.simplefilter('ignore')
+    rows = {}
+    if options.csv.is_file():
+        with options.csv.open(newline='') as file:
+            rows = {(row['config'], row['method']): row for row in csv.DictReader(file)}
+    names = [n for n in stock_names() if all(part in n for part in options.only)]
+
+    def write() -> None:
+        order = [(n, m) for n in stock_names() for m in RECIPES]
+        with options.csv.open('w', newline='') as file:
+            table = csv.DictWriter(file, FIELDS, lineterminator='\n')
+            table.writeheader()
+            table.writerows(rows[key] for key in order if key in rows)
+
+    def go(name: str, method: str, train: bool) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                rows[name, method] = answer(name, RECIPES[method], Path(folder), train)
+            except Exception as error:  # to be told and mended
+                traceback.print_exc()
+                last = ' '.join(f'{type(error).__name__}: {error}'.split())
+                rows[name, method] = dict(
+                    config=name, method=method, kind=kind_of(read(name).whole), answer='fails',
+                    reason=last, lines='', step='',
+                )  # fmt: skip
+        print(*(rows[name, method][k] for k in ('answer', 'method', 'config', 'reason', 'step')))
+        write()
+
+    if not options.report:
+        for name in names:
+            for method in options.methods:
+                if (name, method) not in rows:
+                    go(name, method, False)
+        seen = {(r['kind'], r['method']) for r in rows.values() if r['step']}
+        for again in (False, True):
+            for name in names:
+                for method in options.methods:
+                    row = rows[name, method]
+                    new = (row['kind'], method) not in seen
+                    wanted = options.train == 'all' if again else options.train and new
+                    if wanted and row['answer'] == 'fits' and not row['step']:
+                        seen.add((row['kind'], method))
+                        go(name, method, True)
+    print(report(list(rows.values())))
+
+
+if __name__ == '__main__':
+    print(f'mmpose {mmpose.__version__}, mmpose-kd {mmpose_kd.__version__}')
+    main()
