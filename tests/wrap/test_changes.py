@@ -114,9 +114,7 @@ def test_any_change_can_be_written(seed, python, tmp_path):
         if kind == 'dict':
             return {draw.choice('abcdef'): value(depth + 1) for _ in range(draw.randrange(4))}
         if kind == 'copy':
-            return copy.deepcopy(
-                draw.choice([BASE['model'], BASE['codec'], BASE['train_pipeline']])
-            )
+            return copy.deepcopy(BASE[draw.choice(['model', 'codec', 'train_pipeline'])])
         return dict(number=draw.random(), text='it\'s "x"\n', none=None)[kind]
 
     def spoilt(node, depth=0):
