@@ -14,6 +14,7 @@ the tables of docs/own_config.md.
 from __future__ import annotations
 
 import argparse
+import copy
 import csv
 import functools
 import re
@@ -25,9 +26,13 @@ from collections import Counter
 from pathlib import Path
 
 import mmpose
+import torch
 from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmpose.registry import MODELS
 
 import mmpose_kd
+from mmpose_kd.core.random_state import random_states_kept
 from mmpose_kd.core.recipe import RECIPES, Recipe, type_name, without_values
 from mmpose_kd.wrap.source import Source, evaluated
 from mmpose_kd.wrap.text import config_text, says_what_is_wanted
@@ -71,10 +76,20 @@ def kind_of(cfg: dict) -> str:
     return ' '.join(words[:5]).strip() + ''.join(f' {word}' for word in words[5:] if word)
 
 
-def why_not_here(cfg: dict) -> str:
-    """Why the plain model cannot be built in this environment; '' if it can."""
+def build(model: dict) -> None:
+    """Build a model without weights."""
     try:
-        without_values(cfg.get('model'), 'model')
+        with random_states_kept(), torch.device('meta'):
+            MODELS.build(copy.deepcopy(model))
+    except Exception:  # some constructors look at values
+        without_values(model, 'model')
+
+
+@functools.lru_cache(maxsize=1)
+def why_not_here(name: str) -> str:
+    """Why a config's plain model cannot be built in this environment; '' if it can."""
+    try:
+        build(read(name).whole['model'])
     except Exception as error:  # whatever is missing
         return ' '.join(str(error).split())
     return ''
@@ -99,7 +114,7 @@ def answer(name: str, recipe: Recipe, folder: Path, train: bool) -> dict:
     why = recipe.misfit(source.whole)
     if why is not None:
         return {**row, 'answer': 'refuses', 'reason': why}
-    missing = why_not_here(source.whole)
+    missing = why_not_here(name)
     if missing:
         return {**row, 'answer': 'not here', 'reason': missing}
     extra = [teacher_for(source.whole, folder)] if recipe.needs_teacher else []
@@ -115,7 +130,7 @@ def answer(name: str, recipe: Recipe, folder: Path, train: bool) -> dict:
             'answer': 'fails',
             'reason': 'it does not say what the method asks for',
         }
-    without_values(wanted['model'], 'model')
+    build(wanted['model'])
     if train:
         cfg = Config.fromfile(out)
         leave_out_albumentations(cfg._cfg_dict)
@@ -179,6 +194,7 @@ def main() -> None:
     parser.add_argument('--report', action='store_true')
     options = parser.parse_args()
     warnings.simplefilter('ignore')
+    init_default_scope('mmpose')
     rows = {}
     if options.csv.is_file():
         with options.csv.open(newline='') as file:

@@ -50,9 +50,6 @@ def advise(config: str) -> None:
         show(('does not fit', 'why'), others)
         sys.stdout.write('\n')
     if fitting:
-        first = fitting[0]
-        teacher = ' --teacher TEACHER.py TEACHER.pth' if first.needs_teacher else ''
         sys.stdout.write(
-            f'go on: mmpose-kd wrap {shlex.quote(config)} --method {first.name}{teacher} '
-            f'-o {first.name}.py\n'
+            f'go on: mmpose-kd wrap {shlex.quote(config)} --method METHOD -o OUT.py\n'
         )

