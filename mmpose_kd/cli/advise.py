@@ -13,7 +13,7 @@ from .options import Command
 @click.command(
     cls=Command,
     short_help='Say which methods fit a config, what they cost and brought.',
-    epilog='\b\nExample:\n'
+    epilog='\b\nExamples:\n'
     '  mmpose-kd advise my_config.py\n'
     '  mmpose-kd advise '
     'mmpose::body_2d_keypoint/rtmpose/coco/rtmpose-s_8xb256-420e_coco-256x192.py',

@@ -29,7 +29,7 @@ class Method(click.ParamType):
 @click.command(
     cls=Command,
     short_help='Write the config that trains the model of a config with a method.',
-    epilog='\b\nExample:\n'
+    epilog='\b\nExamples:\n'
     '  mmpose-kd wrap my_config.py --method ocd -o my_ocd.py\n'
     '  mmpose-kd wrap my_config.py --method tcd --teacher hrnet.py hrnet.pth -o my_tcd.py\n'
     '  mim train mmpose my_ocd.py',

@@ -59,11 +59,14 @@ class Source:
         """
         if '::' in self.name:
             return f'_base_ = [{self.name!r}]\n'
-        # links on the way are followed, as `..` does; the file itself may be one and stays it
-        here, there = (_in_real_folder(path) for path in (out, self.name))
+        # `..` leads out of a linked folder; MMEngine takes it off the name as well, in text style
+        place = _in_real_folder if self.python else os.path.abspath
+        here, there = (Path(place(path)) for path in (out, self.name))
         try:
             path = os.path.relpath(there, here.parent)
         except ValueError:  # on another drive
+            path = str(there)
+        if os.path.realpath(here.parent / path) != os.path.realpath(there):
             path = str(there)
         if not self.python:
             return f'_base_ = [{Path(path).as_posix()!r}]\n'

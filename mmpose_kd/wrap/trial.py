@@ -74,7 +74,8 @@ def tried(config: Config) -> Trial:
     Raises:
         TrialError: It cannot; the message is one line.
     """
-    cfg = copy.deepcopy(config)
+    settings, file = copy.deepcopy(config._cfg_dict), config.filename
+    cfg = Config(settings, filename=file, format_python_code=False)  # which takes a second
     left_out = [*_without_addresses(cfg)]
     if not torch.cuda.is_available() and type_name(cfg.get('optim_wrapper')) == 'AmpOptimWrapper':
         wrapper = {k: v for k, v in cfg.optim_wrapper.items() if k not in ('dtype', 'loss_scale')}
@@ -170,14 +171,6 @@ WRITING = ('timer', 'logger', 'checkpoint', 'visualization', 'badcase')
 
 def _steps(cfg: Config, samples: _Samples, folder: str) -> tuple[dict[str, float], str]:
     """Losses of the last step, and the device."""
-    loader = dict(cfg['train_dataloader'])
-    cfg.train_dataloader = dict(
-        batch_size=BATCH,
-        num_workers=0,
-        sampler=dict(type='DefaultSampler', shuffle=False),
-        dataset=samples,
-        **({'collate_fn': loader['collate_fn']} if 'collate_fn' in loader else {}),
-    )
     for name in ('val', 'test'):
         for part in ('dataloader', 'cfg', 'evaluator'):
             cfg[f'{name}_{part}'] = None
@@ -193,6 +186,14 @@ def _steps(cfg: Config, samples: _Samples, folder: str) -> tuple[dict[str, float
     cfg.update(work_dir=folder, resume=False, log_level='CRITICAL', visualizer=None)
     cfg.update(launcher='none', experiment_name=None)
     runner = Runner.from_cfg(cfg)
+    loader = cfg['train_dataloader']
+    runner._train_dataloader = dict(  # not in the config, which is logged as a text
+        batch_size=BATCH,
+        num_workers=0,
+        sampler=dict(type='DefaultSampler', shuffle=False),
+        dataset=samples,
+        **{key: loader[key] for key in ('collate_fn',) if key in loader},
+    )
     stop = _StopAfter(len(samples) // BATCH)
     runner.register_hook(stop, 'LOWEST')
     try:

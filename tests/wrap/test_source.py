@@ -29,8 +29,9 @@ def test_it_is_inherited_from_wherever_the_new_one_stands(places, python, tmp_pa
     assert str(tmp_path) not in (here / 'out.py').read_text()
 
 
-def test_links_on_the_way_are_no_detour(tmp_path):
-    source = Source.of(base(tmp_path / 'configs'))
+@pytest.mark.parametrize('python', [False, True], ids=['text', 'python'])
+def test_links_on_the_way_are_no_detour(python, tmp_path):
+    source = Source.of(base(tmp_path / 'configs', python=python))
     (tmp_path / 'far/away').mkdir(parents=True)
     os.symlink(tmp_path / 'far/away', tmp_path / 'link')
     (tmp_path / 'link/out.py').write_text(source.inheriting(tmp_path / 'link/out.py'))
