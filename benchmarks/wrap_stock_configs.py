@@ -6,9 +6,8 @@ written (full size, two made-up pictures through the config's own pipeline, CPU)
 
     python -m benchmarks.wrap_stock_configs --csv docs/results/wrap_stock_configs.csv --train
 
-Goes on where it was stopped. Of configs that differ in names and sizes alone the first is trained
-before the second ones (--train kinds: no second ones). Afterwards, and with --report, it prints
-the tables of docs/own_config.md.
+Goes on where it was stopped. --train kinds: of configs that differ in names, widths and sizes
+alone one is trained. Afterwards, and with --report, it prints the tables of docs/own_config.md.
 """
 
 from __future__ import annotations
@@ -24,6 +23,7 @@ import traceback
 import warnings
 from collections import Counter
 from pathlib import Path
+from typing import Optional
 
 import mmpose
 import torch
@@ -32,6 +32,7 @@ from mmengine.registry import init_default_scope
 from mmpose.registry import MODELS
 
 import mmpose_kd
+from mmpose_kd.core.config_file import ConfigError
 from mmpose_kd.core.random_state import random_states_kept
 from mmpose_kd.core.recipe import RECIPES, Recipe, type_name, without_values
 from mmpose_kd.wrap.source import Source, evaluated
@@ -76,6 +77,26 @@ def kind_of(cfg: dict) -> str:
     return ' '.join(words[:5]).strip() + ''.join(f' {word}' for word in words[5:] if word)
 
 
+def first_of_a_kind_first(names: list[str]) -> list[str]:
+    """The names in another order: what is new comes early."""
+    seen: set[str] = set()
+    later = []
+    for name in names:
+        kind = kind_or_none(name)
+        if kind in seen:
+            later.append(name)
+        seen.add(kind)
+    return [name for name in names if name not in later] + later
+
+
+def kind_or_none(name: str) -> Optional[str]:
+    """The kind of a config; None of one that MMEngine cannot read."""
+    try:
+        return kind_of(Config.fromfile(STOCK / name.partition('::')[2]))
+    except Exception:
+        return None
+
+
 def build(model: dict) -> None:
     """Build a model without weights."""
     try:
@@ -109,7 +130,13 @@ def teacher_for(cfg: dict, folder: Path) -> dict:
 
 def answer(name: str, recipe: Recipe, folder: Path, train: bool) -> dict:
     """A row of the table."""
-    source = read(name)
+    try:
+        source = read(name)
+    except ConfigError as error:
+        return dict(
+            config=name, method=recipe.name, kind='', answer='not here', reason=str(error),
+            lines='', step='',
+        )  # fmt: skip
     row = dict(config=name, method=recipe.name, kind=kind_of(source.whole), lines='', step='')
     why = recipe.misfit(source.whole)
     if why is not None:
@@ -130,7 +157,6 @@ def answer(name: str, recipe: Recipe, folder: Path, train: bool) -> dict:
             'answer': 'fails',
             'reason': 'it does not say what the method asks for',
         }
-    build(wanted['model'])
     if train:
         cfg = Config.fromfile(out)
         leave_out_albumentations(cfg._cfg_dict)
@@ -216,27 +242,25 @@ def main() -> None:
                 traceback.print_exc()
                 last = ' '.join(f'{type(error).__name__}: {error}'.split())
                 rows[name, method] = dict(
-                    config=name, method=method, kind=kind_of(read(name).whole), answer='fails',
+                    config=name, method=method, kind=kind_or_none(name), answer='fails',
                     reason=last, lines='', step='',
                 )  # fmt: skip
-        print(*(rows[name, method][k] for k in ('answer', 'method', 'config', 'reason', 'step')))
+        row = rows[name, method]
+        print(*(row[k] for k in ('answer', 'method', 'config', 'reason', 'step')), flush=True)
         write()
 
     if not options.report:
-        for name in names:
+        seen = {(r['kind'], r['method']) for r in rows.values() if r['step']}
+        for name in first_of_a_kind_first(names):
             for method in options.methods:
                 if (name, method) not in rows:
-                    go(name, method, False)
-        seen = {(r['kind'], r['method']) for r in rows.values() if r['step']}
-        for again in (False, True):
-            for name in names:
-                for method in options.methods:
-                    row = rows[name, method]
-                    new = (row['kind'], method) not in seen
-                    wanted = options.train == 'all' if again else options.train and new
-                    if wanted and row['answer'] == 'fits' and not row['step']:
-                        seen.add((row['kind'], method))
-                        go(name, method, True)
+                    kind = kind_or_none(name), method
+                    go(name, method, options.train is not None and kind not in seen)
+                    seen |= {kind} if rows[name, method]['step'] else set()
+        for name in names if options.train == 'all' else []:
+            for method in options.methods:
+                if rows[name, method]['answer'] == 'fits' and not rows[name, method]['step']:
+                    go(name, method, True)
     print(report(list(rows.values())))
 
 
