@@ -13,7 +13,6 @@ alone one is trained. Afterwards, and with --report, it prints the tables of doc
 from __future__ import annotations
 
 import argparse
-import copy
 import csv
 import functools
 import re
@@ -26,14 +25,11 @@ from pathlib import Path
 from typing import Optional
 
 import mmpose
-import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
-from mmpose.registry import MODELS
 
 import mmpose_kd
 from mmpose_kd.core.config_file import ConfigError
-from mmpose_kd.core.random_state import random_states_kept
 from mmpose_kd.core.recipe import RECIPES, Recipe, type_name, without_values
 from mmpose_kd.wrap.source import Source, evaluated
 from mmpose_kd.wrap.text import config_text, says_what_is_wanted
@@ -97,20 +93,11 @@ def kind_or_none(name: str) -> Optional[str]:
         return None
 
 
-def build(model: dict) -> None:
-    """Build a model without weights."""
-    try:
-        with random_states_kept(), torch.device('meta'):
-            MODELS.build(copy.deepcopy(model))
-    except Exception:  # some constructors look at values
-        without_values(model, 'model')
-
-
 @functools.lru_cache(maxsize=1)
 def why_not_here(name: str) -> str:
     """Why a config's plain model cannot be built in this environment; '' if it can."""
     try:
-        build(read(name).whole['model'])
+        without_values(read(name).whole['model'], 'model')
     except Exception as error:  # whatever is missing
         return ' '.join(str(error).split())
     return ''
@@ -250,16 +237,18 @@ def main() -> None:
         write()
 
     if not options.report:
-        seen = {(r['kind'], r['method']) for r in rows.values() if r['step']}
-        for name in first_of_a_kind_first(names):
+        ordered = first_of_a_kind_first(names)
+        for name in ordered:
             for method in options.methods:
                 if (name, method) not in rows:
-                    kind = kind_or_none(name), method
-                    go(name, method, options.train is not None and kind not in seen)
-                    seen |= {kind} if rows[name, method]['step'] else set()
-        for name in names if options.train == 'all' else []:
+                    go(name, method, False)
+        seen = {(r['kind'], r['method']) for r in rows.values() if r['step']}
+        for name in ordered if options.train else []:
             for method in options.methods:
-                if rows[name, method]['answer'] == 'fits' and not rows[name, method]['step']:
+                row = rows[name, method]
+                new = (row['kind'], method) not in seen or options.train == 'all'
+                if new and row['answer'] == 'fits' and not row['step']:
+                    seen.add((row['kind'], method))
                     go(name, method, True)
     print(report(list(rows.values())))
 

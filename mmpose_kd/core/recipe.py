@@ -158,13 +158,18 @@ def backbone_features(model: dict, size: tuple[int, int]) -> tuple[Tensor, ...]:
 def without_values(config: dict, key: str) -> nn.Module:
     """A model, or a part, that has shapes but no values; random numbers stay as they were.
 
-    It is built with values first: some constructors look at them.
+    It is built on the meta device, or where a constructor looks at values, with values first.
 
     Raises:
         ValueError: It cannot be built; the message names the key.
     """
     with random_states_kept(), DefaultScope.overwrite_default_scope('mmpose'):
-        part = built_by(MODELS, config, key).to('meta').requires_grad_(False)
+        try:
+            with torch.device('meta'):
+                part = built_by(MODELS, config, key)
+        except Exception:  # a constructor may do anything
+            part = built_by(MODELS, config, key).to('meta')
+    part.requires_grad_(False)
     part.eval()  # of some backbones it returns None
     return part
 

@@ -103,8 +103,10 @@ def _text(node) -> str:
     return repr(node)
 
 
-def _length(path: Path) -> tuple[int, int]:
-    return len(path), sum(len(str(key)) for key in path)
+def _length(path: Path) -> tuple[int, int, int]:
+    """How long it takes to say and to look up; items of lists, which are counted, are last."""
+    counted = sum(isinstance(key, int) for key in path)
+    return counted, len(path), sum(len(str(key)) for key in path)
 
 
 # ------------------------------------------------------------------------------ what changes
@@ -208,7 +210,7 @@ def _item(inherited: Inherited, wanted, place: Path, at: Name) -> Expression:
     before = inherited.get(place) if place else None
     if isinstance(before, dict) and isinstance(wanted, dict) and before.keys() <= wanted.keys():
         same_ones = {k: v for k, v in before.items() if same(v, wanted[k])}
-        if before.get('type') == wanted.get('type') and len(repr(same_ones)) > 2 * SHORT:
+        if before.get('type') == wanted.get('type') and len(repr(same_ones)) > SHORT:
             number = _from_the_nearer_end(place[-1], inherited.get(place[:-1]))
             return Dict(
                 {

@@ -103,7 +103,7 @@ def laid_out(node: Expression, room: int = 0, indent: int = 0) -> str:
     if not isinstance(node, (Items, Dict)):
         return text
     left, parts, right = _parts(node)
-    noted = any(isinstance(n, Dict) and n.notes for n in inside(node))
+    noted = any({*getattr(n, 'notes', ())} - ({''} if n is node else set()) for n in inside(node))
     if not parts or (not noted and len(text) + room <= WIDTH):
         return text
     inner = indent + INDENT
