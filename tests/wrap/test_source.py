@@ -61,6 +61,14 @@ def test_what_cannot_be_imported_is_refused_in_pure_python_style(name, tmp_path)
         source.inheriting(tmp_path / 'out.py')
 
 
+@pytest.mark.parametrize('name', ['own.yaml', 'own.json'])
+def test_configs_of_other_kinds_of_files_are_inherited_too(name, tmp_path):
+    (tmp_path / name).write_text('{"model": {"type": "A"}}')
+    source = Source.of(tmp_path / name)
+    (tmp_path / 'out.py').write_text(source.inheriting(tmp_path / 'out.py'))
+    assert evaluated(tmp_path / 'out.py') == source.whole == dict(model=dict(type='A'))
+
+
 @pytest.mark.parametrize(
     ('name', 'text', 'message'),
     [

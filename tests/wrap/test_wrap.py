@@ -77,7 +77,9 @@ def trains_a_step(path, folder):
 # --------------------------------------------------------------------------------- fitting
 
 
-@each_method
+@pytest.mark.parametrize(
+    'method', [pytest.param(m, marks=[pytest.mark.slow] * (m in ('pkd', 'hhd'))) for m in STUDENTS]
+)
 def test_each_method_is_wrapped_and_tried_on_the_users_pictures(method, data, tmp_path):
     path, teacher = own(data, tmp_path, STUDENTS[method]), teacher_of(method, tmp_path)
     out = tmp_path / 'new/out.py'
