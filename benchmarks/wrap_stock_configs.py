@@ -24,6 +24,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Optional
 
+import mmengine.config.utils
 import mmpose
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
@@ -42,6 +43,11 @@ FIELDS = ('config', 'method', 'kind', 'answer', 'reason', 'lines', 'step')
 TEACHER = 'mmpose::body_2d_keypoint/topdown_heatmap/coco/td-hm_res50_8xb64-210e_coco-256x192.py'
 
 
+#: MMEngine reads the index of MMPose's models anew for each name; here it is kept
+mmengine.config.utils.load = functools.lru_cache(maxsize=None)(mmengine.config.utils.load)
+
+
+@functools.lru_cache(maxsize=1)
 def stock_names() -> list[str]:
     """Names of MMPose's configs, without those that others inherit."""
     return [
@@ -83,6 +89,11 @@ def first_of_a_kind_first(names: list[str]) -> list[str]:
             later.append(name)
         seen.add(kind)
     return [name for name in names if name not in later] + later
+
+
+def coarse(kind: str) -> str:
+    """Backbone and head of a kind."""
+    return ' '.join(kind.split(' ')[1:4:2])
 
 
 def kind_or_none(name: str) -> Optional[str]:
@@ -171,29 +182,40 @@ def leave_out_albumentations(node) -> None:
 # ------------------------------------------------------------------------------- the tables
 
 
-def short(reason: str) -> str:
-    """A reason without what differs from config to config."""
-    reason = re.sub(r'mmpose::\S+', '...', reason)
-    reason = re.sub(r'\d+', 'N', reason)
-    return reason if len(reason) <= 150 else f'{reason[:147]}...'
+def key_and_found(reason: str) -> tuple[str, str]:
+    """The config key of a reason, and what was found there."""
+    found = re.search(r"((?:model|train_cfg|train_dataloader)[\w.]*)(?:=|: )'?([\w.]+)", reason)
+    if found is None:
+        return reason, ''
+    return found[1], 'none' if found[2] == 'there' else found[2]
 
 
 def report(rows: list[dict]) -> str:
     """Tables in Markdown: counts for each method, and for each reason."""
-    lines = ['| method | fits | trained a step | refuses | fails | cannot be built here |',
-             '|---|---|---|---|---|---|']  # fmt: skip
-    for method in RECIPES:
-        own = [row for row in rows if row['method'] == method]
+    lines = [
+        '| method | fits, and is written | of these trained for a step | refuses | fails |',
+        '|---|---|---|---|---|',
+    ]
+    methods = list(dict.fromkeys(row['method'] for row in rows))
+    here = [row for row in rows if row['answer'] != 'not here']
+    for method in methods:
+        own = [row for row in here if row['method'] == method]
         count = Counter(row['answer'] for row in own)
         steps = sum(bool(row['step']) for row in own)
         lines.append(
-            f'| {method} | {count["fits"]} | {steps} | {count["refuses"]} | {count["fails"]} | '
-            f'{count["not here"]} |'
+            f'| {method} | {count["fits"]} | {steps} | {count["refuses"]} | {count["fails"]} |'
         )
-    lines += ['', '| method | refuses because | configs |', '|---|---|---|']
-    reasons = Counter((r['method'], short(r['reason'])) for r in rows if r['answer'] == 'refuses')
-    for (method, reason), number in sorted(reasons.items(), key=lambda x: (x[0][0], -x[1])):
-        lines.append(f'| {method} | `{reason}` | {number} |')
+    lines += ['', '| refused by | for its | which is (configs) |', '|---|---|---|']
+    reasons: dict[tuple[str, str], Counter] = {}
+    for row in here:
+        if row['answer'] == 'refuses':
+            key, found = key_and_found(row['reason'])
+            reasons.setdefault((row['method'], key), Counter())[found] += 1
+    for method in methods:
+        for (other, key), counts in reasons.items():
+            if other == method:
+                which = ', '.join(f'{name} ({n})' for name, n in counts.most_common())
+                lines.append(f'| {method} | `{key}` | {which} |')
     return '\n'.join(lines)
 
 
@@ -234,7 +256,6 @@ def main() -> None:
                 )  # fmt: skip
         row = rows[name, method]
         print(*(row[k] for k in ('answer', 'method', 'config', 'reason', 'step')), flush=True)
-        write()
 
     if not options.report:
         ordered = first_of_a_kind_first(names)
@@ -242,14 +263,22 @@ def main() -> None:
             for method in options.methods:
                 if (name, method) not in rows:
                     go(name, method, False)
-        seen = {(r['kind'], r['method']) for r in rows.values() if r['step']}
-        for name in ordered if options.train else []:
+            write()
+        for alike in (coarse, str) if options.train else ():
+            seen = {(alike(r['kind']), r['method']) for r in rows.values() if r['step']}
+            for name in ordered:
+                for method in options.methods:
+                    row = rows[name, method]
+                    kind = alike(row['kind']), method
+                    if row['answer'] == 'fits' and not row['step'] and kind not in seen:
+                        seen.add(kind)
+                        go(name, method, True)
+                        write()
+        for name in ordered if options.train == 'all' else ():
             for method in options.methods:
-                row = rows[name, method]
-                new = (row['kind'], method) not in seen or options.train == 'all'
-                if new and row['answer'] == 'fits' and not row['step']:
-                    seen.add((row['kind'], method))
+                if rows[name, method]['answer'] == 'fits' and not rows[name, method]['step']:
                     go(name, method, True)
+            write()
     print(report(list(rows.values())))
 
 

@@ -6,7 +6,7 @@ import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Union
+from typing import Optional, Union
 
 from mmengine.config import Config
 
@@ -41,15 +41,16 @@ class Source:
             ConfigError: It cannot be read, in one line.
         """
         name = checked_path(config, 'config')
-        found = read_config(name)
-        if '::' not in name and _is_python(name):
-            return cls(name, True, found.to_dict())
+        if '::' not in name:
+            found = read_config(name)
+            if Config._is_lazy_import(name):
+                return cls(name, True, found.to_dict())
         # read as an inherited config: those of packages are marked with their scope by that
         with tempfile.TemporaryDirectory() as folder:
             child = Path(folder, 'child.py')
             base = name if '::' in name else os.path.abspath(name)
             child.write_text(f'_base_ = [{base!r}]\n', encoding='utf-8')
-            return cls(name, False, evaluated(child))
+            return cls(name, False, evaluated(child, name))
 
     def inheriting(self, out: Union[str, os.PathLike]) -> str:
         """The lines with which a config in the file ``out`` inherits this one.
@@ -86,8 +87,12 @@ class Source:
         )
 
 
-def evaluated(path: Union[str, os.PathLike]) -> dict:
+def evaluated(path: Union[str, os.PathLike], name: Optional[str] = None) -> dict:
     """What a config file says, its bases merged, in plain dicts and lists.
+
+    Args:
+        path: The file.
+        name: What it is called in messages, if not by its path.
 
     Raises:
         ConfigError: It cannot be read.
@@ -95,11 +100,7 @@ def evaluated(path: Union[str, os.PathLike]) -> dict:
     try:
         return Config.fromfile(os.fspath(path)).to_dict()
     except (Exception, SystemExit) as error:
-        raise ConfigError(f'{path} cannot be read as a config: {reason(error)}') from error
-
-
-def _is_python(name: str) -> bool:
-    return Config._is_lazy_import(name)
+        raise ConfigError(f'{name or path} cannot be read as a config: {reason(error)}') from error
 
 
 def _in_real_folder(path: Union[str, os.PathLike]) -> Path:
