@@ -29,6 +29,7 @@ from .ocd_tcd import (  # noqa: E402
 from .okdhp import FAU, BranchStatisticsHook, OKDHPHead, SharedTrunk  # noqa: E402
 from .pkd import PearsonFeatureLoss  # noqa: E402
 from .version import __version__  # noqa: E402
+from .wrap import advise, wrap_config  # noqa: E402
 
 register_loader()  # MMEngine reads its own training checkpoints under torch's safe loader
 
@@ -62,5 +63,7 @@ __all__ = [
     'ThroughTeacherHead',
     'UnbiasedIntegralHead',
     '__version__',
+    'advise',
     'export_student',
+    'wrap_config',
 ]

@@ -5,12 +5,15 @@ from __future__ import annotations
 import click
 
 from ..version import __version__
+from .advise import advise
 from .demo import demo
 from .export import export
 from .gain import gain
 from .generations import generations
 from .make_data import make_data
+from .methods import methods
 from .setup_mmcv import setup_mmcv
+from .wrap import wrap
 
 
 @click.group(no_args_is_help=False, context_settings={'help_option_names': ['-h', '--help']})
@@ -19,5 +22,7 @@ def commands() -> None:
     """Knowledge distillation for MMPose."""
 
 
-for command in (make_data, export, demo, gain, generations, setup_mmcv):
+for command in (
+    methods, advise, wrap, export, gain, generations, make_data, demo, setup_mmcv,
+):  # fmt: skip
     commands.add_command(command)

@@ -7,8 +7,8 @@ or wraps asks :data:`RECIPES` and holds no list of methods of its own.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Callable, Optional
 
 import torch
@@ -25,6 +25,21 @@ RECIPES: dict[str, Recipe] = {}
 
 
 @dataclass(frozen=True)
+class Figures:
+    """What was measured of a method, in words; None: it was not.
+
+    Attributes:
+        time: Of a training step, in steps of the plain model.
+        memory: Of the training, beside the plain model's.
+        gain: What it brought, and on what.
+    """
+
+    time: Optional[str] = None
+    memory: Optional[str] = None
+    gain: Optional[str] = None
+
+
+@dataclass(frozen=True)
 class Recipe:
     """A method, as seen from a config.
 
@@ -36,7 +51,13 @@ class Recipe:
         misfit: ``misfit(cfg)``: why the method does not fit a whole config (a dict, all of its
             bases merged), naming the key; None if it fits.
         distilled: ``distilled(cfg)`` or ``distilled(cfg, teacher)``: the whole config with which
-            the method trains that model. The one given stays as it is.
+            the method trains that model. The one given stays as it is; what is taken out of
+            it is set to None, as a config that inherits it can do.
+        teacher: What that teacher is, in half a sentence.
+        figures: What it costs and what it brought where that was measured.
+        page: The page of the docs that tells how, of which the figures are.
+        notes: Comments for a config that shows what the method changes, by the place
+            (``'model.test_cfg'``) or by the ``type`` of the dict that they are about.
     """
 
     name: str
@@ -44,6 +65,10 @@ class Recipe:
     needs_teacher: bool
     misfit: Callable[[dict], Optional[str]]
     distilled: Callable[..., dict]
+    teacher: str = 'a trained model on heatmaps'
+    figures: Figures = Figures()
+    page: str = 'architecture.md'
+    notes: Mapping[str, str] = field(default_factory=dict)
 
 
 def register(recipe: Recipe) -> Recipe:
@@ -135,13 +160,18 @@ def backbone_features(model: dict, size: tuple[int, int]) -> tuple[Tensor, ...]:
 def without_values(config: dict, key: str) -> nn.Module:
     """A model, or a part, that has shapes but no values; random numbers stay as they were.
 
-    It is built with values first: some constructors look at them.
+    It is built on the meta device, or where a constructor looks at values, with values first.
 
     Raises:
         ValueError: It cannot be built; the message names the key.
     """
     with random_states_kept(), DefaultScope.overwrite_default_scope('mmpose'):
-        part = built_by(MODELS, config, key).to('meta').requires_grad_(False)
+        try:
+            with torch.device('meta'):
+                part = built_by(MODELS, config, key)
+        except Exception:  # a constructor may do anything
+            part = built_by(MODELS, config, key).to('meta')
+    part.requires_grad_(False)
     part.eval()  # of some backbones it returns None
     return part
 

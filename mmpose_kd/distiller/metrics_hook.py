@@ -23,6 +23,8 @@ class TeacherMetricsHook(Hook):
     does not test them again. Random numbers are left as they were.
     """
 
+    needs_validation = True  # a run without one cannot have this hook
+
     def __init__(self):
         """It has no settings; without this Python would not name one that is given."""
 

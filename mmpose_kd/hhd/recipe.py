@@ -10,6 +10,7 @@ from torch import nn
 from ..core.checks import check_keypoint_count, refusal
 from ..core.head_output import head_kind, names_of, num_keypoints
 from ..core.recipe import (
+    Figures,
     Recipe,
     changed,
     input_size_of,
@@ -138,5 +139,16 @@ RECIPE = register(
         needs_teacher=True,
         misfit=reason_against(_student_of),
         distilled=distilled,
+        figures=Figures(
+            time='1.2 to 1.6',
+            memory="the teacher's weights, and one forward pass of it without gradient",
+            gain='from scratch +5.5 [+4.6, +6.5] PCK@0.2 (9.7 to 15.2, 5 seeds; weight of the '
+            'release); pretrained +7.1 to +8.1 (3 seeds)',
+        ),
+        page='hhd.md',
+        notes={
+            'PoseDistiller': 'the inherited model is the student, and what is exported',
+            'model.distill': "the teacher's heatmaps teach the maps that coordinates are read of",
+        },
     )
 )

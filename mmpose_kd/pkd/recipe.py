@@ -74,5 +74,10 @@ RECIPE = register(
         needs_teacher=True,
         misfit=reason_against(lambda cfg: _head_of(cfg.get('model'), 'model')),
         distilled=distilled,
+        page='pkd.md',
+        notes={
+            'PoseDistiller': 'the inherited model is the student, and what is exported',
+            'model.distill': "the student's features have to vary as the teacher's do",
+        },
     )
 )

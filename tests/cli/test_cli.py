@@ -36,7 +36,10 @@ def test_version_is_the_packages_version(capsys):
 def test_help_names_every_command(capsys):
     leaves_with(0, '--help')
     shown = capsys.readouterr().out
-    for name in ('make-data', 'export', 'demo', 'gain', 'generations', 'setup-mmcv'):
+    for name in (
+        'methods', 'advise', 'wrap', 'make-data', 'export', 'demo', 'gain', 'generations',
+        'setup-mmcv',
+    ):  # fmt: skip
         assert re.search(rf'^  {name}\s', shown, re.MULTILINE)
 
 
@@ -51,6 +54,13 @@ def test_help_names_every_command(capsys):
             'demo',
             ('--out DIR', '--method NAME', '--data DIR', '--epochs N', '--persons N', '--seed S'),
         ),
+        ('methods', ()),
+        ('advise', ('CONFIG',)),
+        (
+            'wrap',
+            ('CONFIG', '--method METHOD', '--teacher CONFIG CHECKPOINT', '-o, --out OUT.py')
+            + ('--force', '--no-trial'),
+        ),
         (
             'gain',
             ('PLAIN', 'DISTILLED', '--out DIR', '--seeds S', '--train-persons N', '--epochs N')
@@ -64,7 +74,7 @@ def test_each_command_explains_itself(capsys, name, words):
     shown = capsys.readouterr().out
     for word in words:
         assert word in shown
-    assert re.search(rf'Example:\n    mmpose-kd {name}\s', shown)
+    assert re.search(rf'Examples?:\n +mmpose-kd {name}\b', shown)
 
 
 def test_a_command_is_required(capsys):
