@@ -167,7 +167,12 @@ def answer(name: str, recipe: Recipe, folder: Path, train: bool) -> dict:
     missing = why_not_here(row['kind'], source.whole)
     if missing:
         return {**row, 'answer': 'not here', 'reason': missing}
-    extra = [teacher_for(source.whole, folder)] if recipe.needs_teacher else []
+    extra = []
+    if recipe.needs_teacher:
+        same = recipe.name == 'dskd'  # whose teacher is an earlier training of the same model
+        extra.append(
+            dict(config=name, checkpoint=None) if same else teacher_for(source.whole, folder)
+        )
     wanted = recipe.distilled(source.whole, *extra)
     out = folder / 'wrapped.py'
     text = config_text(source, wanted, recipe, out)
