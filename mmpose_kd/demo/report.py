@@ -109,8 +109,8 @@ def _notes(out: Path, models: list[Model], results: list[Result]) -> list[str]:
     ]
     if len(models) > 3:
         lines.append(
-            f'The teacher was trained first, for {results[3].about["seconds"]:.0f} s, which do '
-            "not count in the distilled model's time."
+            f'The teacher was trained first, for {results[3].about["seconds"]:.0f} s: that is '
+            "not in the distilled model's time."
         )
     for plain, result in zip(models[:2], results[:2]):
         found = gain([result], [distilled], thr)

