@@ -29,7 +29,6 @@ from .ocd_tcd import (  # noqa: E402
 from .okdhp import FAU, BranchStatisticsHook, OKDHPHead, SharedTrunk  # noqa: E402
 from .pkd import PearsonFeatureLoss  # noqa: E402
 from .version import __version__  # noqa: E402
-from .wrap import advise, wrap_config  # noqa: E402
 
 register_loader()  # MMEngine reads its own training checkpoints under torch's safe loader
 
@@ -67,3 +66,12 @@ __all__ = [
     'export_student',
     'wrap_config',
 ]
+
+
+def __getattr__(name: str):
+    """What a training never needs and takes a second to import."""
+    if name in ('advise', 'wrap_config'):
+        from . import wrap
+
+        return getattr(wrap, name)
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

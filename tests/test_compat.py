@@ -269,6 +269,7 @@ def test_a_config_of_mmposes_is_read_without_a_warning():
 # Import time
 
 
+@pytest.mark.slow  # a time
 def test_import_adds_less_than_300_ms_to_mmpose_models(lite_mmcv):
     subprocess.run(
         [sys.executable, str(STUB)],

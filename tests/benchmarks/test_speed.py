@@ -337,6 +337,7 @@ def test_the_distiller_table_names_its_parts():
     assert {'PoseDistiller', "MMPose's DWPoseDistiller", 'student step'} <= rows.keys()
 
 
+@pytest.mark.slow
 def test_the_step_with_guides_is_compared_with_its_parts(small_configs):
     names = ['dskd_mobilenetv2_mpii']
     rows = cells(dskd.dskd_table(BENCH, names=names, batch=2, guides=(1, 2)))

@@ -182,6 +182,7 @@ def test_the_workers_of_a_loader_make_the_same_pictures(data, tmp_path, teacher)
     assert before + after == entries(tmp_path / 'cache') and after < 6
 
 
+@pytest.mark.slow
 def test_features_views_two_teachers_and_ema_have_their_place(data, tmp_path, teacher):
     adapter = dict(type='Conv2d', in_channels=64, out_channels=4, kernel_size=1)
     feature = dict(

@@ -94,6 +94,7 @@ for world in (1, 2):
 """
 
 
+@pytest.mark.slow
 def test_two_processes_draw_the_same_guides_and_get_the_gradients_of_one(data, tmp_path):
     guides = []
     for seed in range(3):

@@ -42,9 +42,8 @@ def killed(mode, data, tmp_path):
 @pytest.mark.parametrize(
     'mode',
     [
-        'generations',
         'checkpoints',
-        *(pytest.param(m, marks=SLOW) for m in ('redrawn', 'snapshots')),
+        *(pytest.param(m, marks=SLOW) for m in ('generations', 'redrawn', 'snapshots')),
     ],
 )
 def test_after_sigkill_the_following_losses_are_those_of_an_uninterrupted_run(mode, killed):

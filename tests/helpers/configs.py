@@ -55,7 +55,8 @@ WITH_DECONVOLUTIONS = (
 REPEATED = [
     CONFIGS / f'{name}.py'
     for name in (
-        'dskd_hrnet-w32_ap10k', 'dskd_hrnetv2_wflw', 'dskd_litehrnet18_mpii',
+        'dskd_hrnet-w32_ap10k', 'dskd_hrnet-w32_coco', 'dskd_hrnetv2_wflw',
+        'dskd_litehrnet18_coco', 'dskd_litehrnet18_mpii',
         'dskd_mobilenetv2_mpii', 'hhd_litehrnet18_mpii', 'hhd_litehrnet30_coco',
         'hhd_litehrnet30_mpii', 'hhd_mobilenetv2_mpii', 'hhd_mobilenetv2_onehand10k',
         'ocd_deeppose_res50_coco-wholebody', 'ocd_deeppose_res50_onehand10k',

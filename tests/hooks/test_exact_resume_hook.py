@@ -92,6 +92,7 @@ def test_it_resumes_exactly_with_workers_that_stay_and_a_pipeline_that_is_switch
     assert resumed == {step: whole[step] for step in resumed} and 0 < len(resumed) < len(whole)
 
 
+@pytest.mark.slow
 def test_pictures_still_differ_where_a_stopped_training_goes_on(data, tmp_path):
     def stop():
         record.end_at = None

@@ -77,7 +77,7 @@ FUNCTIONS = [
     (heatmap_cross_entropy, dict(weight=None, kappa=10.0)),
     (bins_kl, dict(weight=None, beta=1.0)),
     (residual_smooth_l1, dict(weight=None, size_average=True)),
-    (cross_coordinates, dict(target_weight=None, beta=1.0)),
+    (cross_coordinates, dict(target_weight=None, beta=1.0, window=None)),
     (cross_simcc, dict(target_weight=None, temperature=1.0, beta=1.0)),
 ]
 

@@ -161,6 +161,9 @@ MEANINGFUL = {
     'DSKDHook.gamma_schedule': SCHEDULE,
     'DSKDHook.teachers': TEACHER,
     'DSKDHook.guides': TEACHER,
+    'AccuracyIntervalHook': {
+        'interval': {'None': "the logger's", 'huge': 'at the end of a shorter epoch'}
+    },
     'BranchStatisticsHook': {'interval': {'huge': 'nothing is written in a shorter run'}},
     'TeacherCacheHook': {
         'path': ANY_NAME,

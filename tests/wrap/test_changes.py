@@ -101,7 +101,9 @@ def test_what_is_written_says_the_change(case, python, tmp_path):
 
 
 @both
-@pytest.mark.parametrize('seed', range(20))
+@pytest.mark.parametrize(
+    'seed', [*range(5), *(pytest.param(s, marks=pytest.mark.slow) for s in range(5, 20))]
+)
 def test_any_change_can_be_written(seed, python, tmp_path):
     draw = random.Random(seed)
 
