@@ -29,6 +29,12 @@ PAIRS = [
     for name, splits in SPLITS.items()
     for split in splits
 ]
+# the first split of each, and with the slow tests the others
+FIRST = [
+    pytest.param(name, split, marks=[pytest.mark.slow] * (split != splits[0]))
+    for name, splits in SPLITS.items()
+    for split in splits
+]
 VARIANTS = dict(
     all_outputs=dict(RESNET, out_indices=(0, 1, 2, 3)),
     deep_stem=dict(type='ResNetV1d', depth=18, stem_channels=8, base_channels=8),
@@ -80,7 +86,7 @@ def test_variants_of_the_stock_backbones_can_be_split_too(variant, split):
     check_same(VARIANTS[variant], split)
 
 
-@pytest.mark.parametrize(('name', 'split'), PAIRS)
+@pytest.mark.parametrize(('name', 'split'), FIRST)
 def test_names_are_the_stock_names_and_each_is_in_one_piece(name, split):
     stock, trunk, tail, _ = cut(BACKBONES[name], split)
     ours = [*trunk.state_dict(), *tail.state_dict()]
