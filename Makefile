@@ -23,7 +23,7 @@ SET := requirements/$(IS)
 
 help:
 	@echo 'make setup   make .venv with everything needed, at the tested versions'
-	@echo 'make demo    set up, then plain against distilled on drawn people: demo_out/ (5 minutes)'
+	@echo 'make demo    set up, then plain against distilled on drawn people: demo_out/ (6 minutes)'
 	@echo 'make test    set up, then the tests (the slow ones: .venv/bin/python -m pytest -m slow)'
 	@echo 'make reliability   set up, then all that docs/reliability.md is about, also what takes long'
 	@echo 'make mutants  set up, then break 300 lines and see whether a test notices (an hour)'

@@ -9,18 +9,14 @@ import click
 import torch
 
 from mmpose_kd.gain.command import check_stock_mmpose
+from mmpose_kd.gain.files import write_text
 from mmpose_kd.gain.workers import cores
 
-from .cell import CELLS, SEEDS
+from .cell import CELLS, SEEDS, TEACHERS
 from .ledger import RESULTS, Ledger
 from .methods import METHODS
 from .run import CellRun, Wanted
 from .table import table
-
-
-def jobs_here() -> int:
-    """As many runs as cores: each has one thread, and a GPU is shared by all."""
-    return min(cores(), 16)
 
 
 @click.command()
@@ -62,15 +58,15 @@ def main(name, out, part, heads, methods, seeds, jobs, equal_wall_time, listed, 
         raise click.BadParameter(
             f'{unknown[0]!r}: give one of {", ".join(cell.heads)}', param_hint='--head'
         )
-    heads, methods, seeds = (
-        list(heads or cell.heads),
-        list(methods or METHODS),
-        list(seeds or SEEDS),
-    )
+    taken = sorted({*seeds} & {*TEACHERS})
+    if taken:
+        raise click.BadParameter(f'{taken[0]}: teachers have it', param_hint='--seed')
+    heads, methods = list(heads or cell.heads), list(methods or METHODS)
+    seeds = list(seeds or SEEDS)
     torch.set_num_threads(1)
     ledger = Ledger(results / f'cell_{name.lower()}.csv')
-    jobs = jobs or jobs_here()
-    work = CellRun(cell, out, part, ledger, jobs)
+    # each has one thread, and a GPU is shared by all
+    work = CellRun(cell, out, part, ledger, jobs or min(cores(), 16))
     failed: list[Wanted] = []
     runs = work.wanted(heads, methods, seeds)
     if not listed:
@@ -79,9 +75,7 @@ def main(name, out, part, heads, methods, seeds, jobs, equal_wall_time, listed, 
             failed += work.do([run for run in runs if run.seed == seed])
             if equal_wall_time:
                 failed += work.do(work.longer(heads, methods, [seed]))
-            (results / f'cell_{name.lower()}_{part}.md').write_text(
-                table(cell, ledger, part), 'utf-8'
-            )
+            write_text(results / f'cell_{name.lower()}_{part}.md', table(cell, ledger, part))
     if equal_wall_time:
         runs += work.longer(heads, methods, seeds)
     missing = [run for run in dict.fromkeys(runs) if not work.is_known(run)]

@@ -36,14 +36,6 @@ class Cell:
     yardstick: str
     tested: int
 
-    def plain(self, head: str) -> str:
-        """Name of the plain method of a head in the harness."""
-        return self.method('plain', head)
-
-    def method(self, name: str, head: str) -> str:
-        """Name of a method in the harness: names of runs are unique in its folder."""
-        return f'{name}_{head}'
-
     def plain_epochs(self, ratio: float) -> int:
         """Epochs of the plain model that take at least as long as a method.
 

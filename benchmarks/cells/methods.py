@@ -22,7 +22,6 @@ class Method:
         make: ``make(cfg, teachers)``: the whole config, of the plain one.
         teachers: How many trained models it needs.
         teacher: Head of these models, None for the student's own.
-        ours: Whether it is one of this package's methods; else a baseline.
     """
 
     title: str
@@ -30,7 +29,6 @@ class Method:
     make: Callable[[dict, Sequence[dict]], dict]
     teachers: int = 0
     teacher: str | None = 'heatmap'
-    ours: bool = True
 
 
 def recipe(name: str, **entry) -> Callable[[dict, Sequence[dict]], dict]:
@@ -85,14 +83,12 @@ METHODS = {
         'plain with EMAHook',
         ALL,
         hook(type='EMAHook', momentum=0.02, update_buffers=True),
-        ours=False,
     ),
     'kd-mse': Method(
         "MSE to a teacher's heatmaps",
         ('heatmap',),
         distiller(dict(name='kd', loss=_MSE, student='head', teacher='head')),
         teachers=1,
-        ours=False,
     ),
     'kd-kl': Method(
         "KL to a teacher's heatmaps",
@@ -106,9 +102,8 @@ METHODS = {
             )
         ),
         teachers=1,
-        ours=False,
     ),
-    'pkd': Method('PKD', ('heatmap',), recipe('pkd'), teachers=1, ours=False),
+    'pkd': Method('PKD', ('heatmap',), recipe('pkd'), teachers=1),
     'dwpose': Method(
         "DWPose's two losses",
         ('simcc',),
@@ -130,7 +125,6 @@ METHODS = {
         ),
         teachers=1,
         teacher=None,
-        ours=False,
     ),
     'ocd': Method('OCD', ('deeppose', 'integral', 'simcc'), recipe('ocd')),
     'tcd': Method('TCD', ('deeppose', 'integral', 'simcc'), recipe('tcd'), teachers=1),

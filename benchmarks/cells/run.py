@@ -119,11 +119,11 @@ class CellRun:
 
     def folders(self, head: str, method: str) -> Folders:
         """Where the runs of a method lie."""
-        configs = {
-            'plain_' + head: self.plain(head),
-            f'{method}_{head}': self.config(head, method),
-        }
-        return Folders(self.out, configs, f'plain_{head}')
+        return Folders(self.out, self.pair(head, method), f'plain_{head}')
+
+    def pair(self, head: str, method: str) -> dict[str, Config]:
+        """The plain config and a method's, by their names in the harness."""
+        return {f'plain_{head}': self.plain(head), f'{method}_{head}': self.config(head, method)}
 
     def is_known(self, wanted: Wanted) -> bool:
         """Whether the ledger has it."""
@@ -137,14 +137,13 @@ class CellRun:
         if rows:  # one number for all seeds
             return next(iter(rows.values())).step
         if (head, method) not in self.ratios:
-            plain, name = f'plain_{head}', f'{method}_{head}'
-            configs = {plain: self.plain(head), name: self.config(head, method)}
-            subset(configs[plain], self.cell.persons, self.out / 'subsets')
-            self.ratios[head, method] = time_ratio(self.out, configs, plain, name, self.jobs)
+            configs = self.pair(head, method)
+            subset(self.plain(head), self.cell.persons, self.out / 'subsets')
+            self.ratios[head, method] = time_ratio(self.out, configs, *configs, self.jobs)
         return self.ratios[head, method]
 
     def wanted(self, heads: list[str], methods: list[str], seeds: list[int]) -> list[Wanted]:
-        """What is asked for, plain runs and those of equal wall time included, seed by seed."""
+        """What is asked for, with the plain runs of the same epochs, seed by seed."""
         found: dict[Wanted, None] = {}
         for seed in seeds:
             for head in heads:

@@ -7,7 +7,6 @@ import shutil
 import statistics
 import sys
 import time
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
@@ -15,9 +14,10 @@ from typing import Optional
 from mmengine.config import Config
 
 from ..core.recipe import RECIPES, Recipe
+from ..core.sole_call import sole_call
 from ..core.whole_files import write_whole
 from ..gain.command import Settings as GainSettings
-from ..gain.command import check_stock_mmpose, read_configs, sole_call
+from ..gain.command import check_stock_mmpose, read_configs
 from ..gain.configs import SettingError
 from ..gain.plan import Folders, Run
 from ..gain.progress import read_progress
@@ -57,9 +57,6 @@ def run(settings: Settings) -> None:
     Raises:
         ValueError: Something given does not work, or a training failed.
     """
-    # of MMPose's own making, and nothing to do about it here
-    warnings.filterwarnings('ignore', module=r'torchvision\.io|mmpose\.datasets')
-    warnings.filterwarnings('ignore', message='pkg_resources is deprecated')
     check_stock_mmpose()
     out, start = settings.out.absolute(), time.time()
     recipe = RECIPES[settings.method]

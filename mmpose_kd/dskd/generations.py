@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from ..core.checkpoints import is_whole_checkpoint
 from ..core.checks import refusal
 from ..core.config_file import read_config
 from ..core.recipe import changed
+from ..core.sole_call import sole_call
 from ..core.whole_files import write_whole
 from .recipe import misfit
 
@@ -69,13 +69,8 @@ def train_generations(
         raise ValueError(f'{config}: {why}')
     if count < 2:
         raise refusal('--generations', count, 'give 2 or more: the first one has no guides')
-    work_dir.mkdir(parents=True, exist_ok=True)
     found: list[Generation] = []
-    with open(work_dir / 'lock', 'a') as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ValueError(f'{work_dir}: another call is at work there; wait for it') from None
+    with sole_call(work_dir):
         for number in range(count):
             found.append(_train(_config_of(cfg, number, found), work_dir / f'generation_{number}'))
     return found

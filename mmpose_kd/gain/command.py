@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import math
 import os
 import platform
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
@@ -17,6 +14,7 @@ import torch
 from mmengine.config import Config
 
 from ..compat import mmpose_needs_us
+from ..core.sole_call import sole_call
 from .configs import SettingError, check_pair, load_config
 from .files import TIMING, read_json, read_timing, write_json, write_whole
 from .plan import Comparison, Folders, Run, all_runs, extend_plan, fingerprint, influential
@@ -95,24 +93,6 @@ def work(settings: Settings, command: str) -> list[Run]:
             folders.check(run)
         extend_plan(out, wanted, command)
         return run_all(runs, out, folders.prepare, settings.jobs)
-
-
-@contextlib.contextmanager
-def sole_call(out: Path) -> Iterator[None]:
-    """Keep other calls out of a folder, which is made if missing.
-
-    Raises:
-        SettingError: One is at work there.
-    """
-    out.mkdir(parents=True, exist_ok=True)
-    with open(out / 'lock', 'a') as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise SettingError(
-                f'another call is at work in {out}: wait for it, or give another --out'
-            ) from None
-        yield
 
 
 def check_stock_mmpose() -> None:

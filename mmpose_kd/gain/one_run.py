@@ -7,7 +7,6 @@ stopped, it goes on from the newest checkpoint.
 
 from __future__ import annotations
 
-import fcntl
 import shutil
 import subprocess
 import sys
@@ -24,6 +23,7 @@ from mmpose.registry import MODELS
 
 from ..core.checkpoints import read_checkpoint, whole_checkpoints, write_checkpoint
 from ..core.deployed import training_part
+from ..core.sole_call import sole_call
 from ..core.weights import state_of
 from ..export import export_student, plain_config, training_hooks
 from ..records import learning_curve
@@ -175,11 +175,7 @@ def finish(folder: Path, checkpoint: Path) -> None:
 
 def main(folder: Path) -> None:
     """Do what is left to do of the run in a folder."""
-    with open(folder / 'lock', 'a') as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            sys.exit(f'{folder}: another process is at work in it; wait for it, or stop it')
+    with sole_call(folder):
         shutil.rmtree(folder / 'student', ignore_errors=True)
         finish(folder, train(folder))
 
