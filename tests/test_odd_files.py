@@ -534,7 +534,7 @@ def finished(out):
         )  # fmt: skip
         about = dict(metrics=dict(oks_ap=0.5), samples=4, seconds=1.0, curve={'1': {'AP': 0.5}})
         (folder / 'result.json').write_text(json.dumps(about))
-        (folder / 'run.json').write_text('{"settings": {}, "fingerprint": "a"}')
+        (folder / 'run.json').write_text('{"settings": {}}')
     cost = dict(models=None, costs={})
     (out / 'cost.json').write_text(json.dumps(cost))
     return out

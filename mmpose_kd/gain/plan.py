@@ -164,7 +164,7 @@ def _digest(file: Optional[Path]) -> Optional[str]:
 class Folders:
     """Prepares the folders of runs from the configs of their methods.
 
-    A folder holds ``run.json`` (what is run, settings and their fingerprint), ``config.py``,
+    A folder holds ``run.json`` (what is run, and its settings), ``config.py``,
     ``plain.py`` (the model whose initial weights the deployed part takes, and the ``load_from``
     they come from, if there is one; not in plain runs),
     ``work/`` (MMEngine's files: checkpoints, logs), ``progress.json``, ``log.txt``, and in the
@@ -195,13 +195,14 @@ class Folders:
         """Raise a SettingError if the run cannot be made, or its folder holds another one."""
         stretch(Config(self.configs[run.method].to_dict()), run.epochs)
         folder = run.folder(self.out)
-        known = read_json(folder / 'run.json', keys=['fingerprint', 'settings'])
+        known = read_json(folder / 'run.json', keys=['settings'])
         if known is None or not (is_finished(folder) or any(folder.glob('work/epoch_*.pth'))):
             return
-        settings = self._contents(run)[1]
-        if known['fingerprint'] != fingerprint(settings):
-            changed = differences(known['settings'], settings)[:4]
-            text = '; '.join(f'{key}: {short(old)}, now {short(new)}' for key, old, new in changed)
+        settings = json.loads(json.dumps(self._contents(run)[1]))  # as the file's are
+        changed = differences(known['settings'], settings)
+        if changed:
+            named = [f'{key}: {short(old)}, now {short(new)}' for key, old, new in changed[:4]]
+            text = '; '.join(named)
             raise SettingError(
                 f'{folder} was made with other settings: {text}. '
                 'Give another --out, another name to the config, or delete that folder'
@@ -214,7 +215,7 @@ class Folders:
         write_whole(folder / 'config.py', cfg.dump)
         if plain is not None:
             write_whole(folder / 'plain.py', Config(plain).dump)
-        about = {'run': asdict(run), 'fingerprint': fingerprint(settings), 'settings': settings}
+        about = {'run': asdict(run), 'settings': settings}
         write_json(folder / 'run.json', about)
         return folder
 

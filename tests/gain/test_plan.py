@@ -29,6 +29,8 @@ def test_a_run_made_with_other_settings_is_not_used(pair, tmp_path):
     known.check(run)
     known.configs['okdhp'].default_hooks.logger.interval = 9  # tells more, changes nothing
     known.check(run)
+    known.configs['okdhp'].resume_from = None  # None is what it is without
+    known.check(run)
     known.configs['plain'].model.head.loss.type = 'KeypointOHKMMSELoss'
     known.configs['okdhp'].optim_wrapper.optimizer.lr = 0.5
     with pytest.raises(SettingError) as error:
