@@ -72,7 +72,8 @@ $(DONE)/venv:
 $(DONE)/stack: $(SET)/stack.txt $(DONE)/venv
 	@touch $(UNFINISHED)
 	@echo 'make: fetching the tested set of packages, torch among them; this takes a while'
-	$(PIP) install -q -r $<
+	$(PIP) install -q --no-compile -r $<
+	@$(PY) -m compileall -qq -j 0 -x '/tests?/' $(VENV)/lib || :  # as pip would, on all cores
 	@touch $@
 
 # Does nothing where the set has a wheel of it.
