@@ -12,6 +12,7 @@ from ..helpers.models import (
     MOBILENET,
     RESNET,
     SHUFFLENET,
+    STACKED,
     build,
     okdhp_config,
     plain_config,
@@ -47,6 +48,7 @@ def loaded(plain, config):
         (MOBILENET, 'stage3'),
         (SHUFFLENET, 'end'),
         (HOURGLASS, 'stack1'),  # its shared stack predicts too, with head.shared
+        (STACKED, 'stack1'),  # its heads have no weights
     ],
 )
 def test_every_branch_gets_the_plain_weights(backbone, split, heard):
@@ -97,6 +99,13 @@ def test_branches_do_not_share_memory_even_if_tensors_are_taken_over():
 def test_branches_that_would_stay_alike_for_ever_are_told(settings, told, heard):
     plain = randomize(build(plain_config()), 1).state_dict()
     loaded(plain, okdhp_config(**{'num_branches': 2, **settings}))
+    assert any('stay the same for ever' in line for line in heard) == told
+
+
+@pytest.mark.parametrize(('fau', 'told'), [(None, True), (dict(type='FAU'), False)])
+def test_so_they_are_of_heads_without_weights(fau, told, heard):
+    plain = randomize(build(plain_config(STACKED)), 1).state_dict()
+    loaded(plain, okdhp_config(STACKED, 'stack1', num_branches=2, fau=fau))
     assert any('stay the same for ever' in line for line in heard) == told
 
 
