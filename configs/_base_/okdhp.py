@@ -24,8 +24,8 @@ _papers_run = dict(
     param_scheduler=[dict(type='MultiStepLR', milestones=[90, 120], gamma=0.1, by_epoch=True)],
     auto_scale_lr=dict(base_batch_size=16))
 
-# For the paper's own networks (okdhp_paper_*): the release's losses and FAU. Its weights are those of the MPII run:
-# alpha 1, beta 2, ramp-up over 90 epochs
+# For the paper's own networks (okdhp_paper_*): the release's losses and FAU (the one in the paper's figure is
+# fau.form='paper'). The preset's weights are those of the MPII run: alpha 1, beta 2, ramp-up over 90 epochs
 _released = dict(
     type='OKDHPHead', num_branches=3, preset='released', fau=dict(type='FAU', form='released'))
 _released_loss = dict(type='JointsMSELoss')

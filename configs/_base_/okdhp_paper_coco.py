@@ -2,7 +2,7 @@
 # (https://github.com/zhengli97/OKDHP), evaluated on ground-truth boxes, as the authors did: such an AP is higher
 # than one on detected boxes and does not compare with it. One GPU, batch 16. What MMPose's steps do otherwise:
 # they draw scale and rotation from normal distributions truncated at one sigma; the release clips N(1, 0.3) to
-# 0.7..1.3 and N(0, 40 degrees) to +-80 degrees. The ranges are the same, and how often is.
+# 0.7..1.3 and N(0, 40 degrees) to +-80 degrees. Ranges and probabilities are the same.
 _base_ = ['mmpose::body_2d_keypoint/topdown_heatmap/coco/td-hm_res50_8xb64-210e_coco-256x192.py', 'okdhp.py']
 
 _stacked = dict(backbone=dict(type='StackedHourglass', out_channels=17, num_stacks=4), split='stack2')

@@ -67,7 +67,7 @@ def test_hooks_follow_the_models_own_metric():
         default_hooks=dict(checkpoint=save, logger=None),
         custom_hooks=[stop, dict(type='EMAHook')],
     )
-    assert found.default_hooks.checkpoint.save_best == ['AP', 'AP', 'teacher/AP']
+    assert found.default_hooks.checkpoint.save_best == ['AP', 'teacher/AP']
     assert found.default_hooks.logger is None
     assert found.custom_hooks == [{**stop, 'monitor': 'coco/AP'}, dict(type='EMAHook')]
 

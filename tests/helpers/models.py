@@ -74,7 +74,7 @@ HOURGLASS = dict(
 
 # its outputs are heatmaps
 STACKED = dict(
-    type='StackedHourglass', out_channels=K, num_stacks=3, downsample_times=2, feat_channels=8
+    type='StackedHourglass', out_channels=K, num_stacks=3, downsample_times=1, feat_channels=8
 )
 
 BACKBONES = dict(
