@@ -1,8 +1,8 @@
 # What the configs of OKDHP's paper on MPII share: data, schedule, losses and evaluation as in the authors'
 # release (https://github.com/zhengli97/OKDHP) and in the author's 4-stack run (its issue 2). One GPU, batch 16.
 # What MMPose's steps do otherwise: they draw scale and rotation from normal distributions truncated at one sigma;
-# the release clips N(1, 0.25) to 0.75..1.25 and N(0, 30 degrees) to +-60 degrees. The ranges are the same, and
-# how often is.
+# the release clips N(1, 0.25) to 0.75..1.25 and N(0, 30 degrees) to +-60 degrees. Ranges and
+# probabilities are the same.
 _base_ = ['mmpose::body_2d_keypoint/topdown_heatmap/mpii/td-hm_hourglass52_8xb64-210e_mpii-256x256.py', 'okdhp.py']
 
 # a stacked hourglass, of which configs change the number of stacks; others put their own network in its place
