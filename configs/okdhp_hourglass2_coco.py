@@ -1,6 +1,7 @@
-# OKDHP on a 2-stack hourglass, COCO 256 x 192: one stack shared, one more per branch.
-# Paper (https://arxiv.org/abs/2108.02092): AP from 71.7 to 72.8; not yet trained by us. Data as in
-# MMPose's ResNet-50 (its hourglass is 256 x 256).
+# Ours, not the paper's network: OKDHP on MMPose's hourglass, 2 stacks, COCO 256 x 192, one stack shared, one more
+# per branch; students are stock MMPose models. The paper's (https://arxiv.org/abs/2108.02092):
+# okdhp_paper_hourglass2_coco.py. Not yet trained by us. Data as in MMPose's ResNet-50 (its hourglass is 256 x
+# 256), schedule as in the paper.
 _base_ = ['mmpose::body_2d_keypoint/topdown_heatmap/coco/td-hm_res50_8xb64-210e_coco-256x192.py', '_base_/okdhp.py']
 
 _cut = dict(backbone=dict(_base_._hourglass, num_stacks=2), split='stack1')  # paper: half of the stacks are shared

@@ -1,5 +1,6 @@
-# OKDHP on a 4-stack hourglass, COCO 256 x 192: 2 stacks shared, 2 more per branch.
-# Paper (https://arxiv.org/abs/2108.02092): AP from 73.6 to 74.8; not yet trained by us.
+# Ours, not the paper's network: OKDHP on MMPose's hourglass, 4 stacks, COCO 256 x 192, 2 stacks shared, 2 more
+# per branch; students are stock MMPose models. The paper's: okdhp_paper_hourglass4_coco.py. Not yet trained by
+# us.
 _base_ = ['okdhp_hourglass2_coco.py']
 
 _split = 'stack2'  # paper: half of the stacks are shared

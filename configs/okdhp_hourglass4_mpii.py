@@ -1,5 +1,6 @@
-# OKDHP on a 4-stack hourglass, MPII 256 x 256: two stacks shared, two more per branch.
-# Paper (https://arxiv.org/abs/2108.02092): PCKh@0.5 from 89.2 to 90.0; not yet trained by us.
+# Ours, not the paper's network: OKDHP on MMPose's hourglass, 4 stacks, MPII 256 x 256, two stacks shared, two
+# more per branch; students are stock MMPose models. The paper's (https://arxiv.org/abs/2108.02092):
+# okdhp_paper_hourglass4_mpii.py. Schedule as in the paper. Not yet trained by us.
 _base_ = ['mmpose::body_2d_keypoint/topdown_heatmap/mpii/td-hm_hourglass52_8xb64-210e_mpii-256x256.py', '_base_/okdhp.py']
 
 _cut = dict(backbone=dict(_base_._hourglass, num_stacks=4), split='stack2')  # paper: half of the stacks are shared

@@ -1,6 +1,7 @@
-# Unbalanced OKDHP, MPII 256 x 256: two stacks shared, branches of 2, 4 and 6 more. The smallest
-# is deployed: the same 4-stack hourglass, taught by its deeper siblings.
-# Paper (https://arxiv.org/abs/2108.02092): PCKh@0.5 from 89.2 to 90.2; not yet trained by us.
+# Ours, not the paper's network: unbalanced OKDHP on MMPose's hourglass, MPII 256 x 256: two stacks shared,
+# branches of 2, 4 and 6 more. The smallest is deployed: the same 4-stack hourglass, taught by its deeper
+# siblings; students are stock MMPose models. The paper's: okdhp_paper_hourglass4_unbalanced_mpii.py. Not yet
+# trained by us.
 _base_ = ['okdhp_hourglass4_mpii.py']
 
 model = dict(

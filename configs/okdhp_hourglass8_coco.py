@@ -1,5 +1,6 @@
-# OKDHP on a 8-stack hourglass, COCO 256 x 192: 4 stacks shared, 4 more per branch.
-# Paper (https://arxiv.org/abs/2108.02092): AP from 75.3 to 76.2; not yet trained by us.
+# Ours, not the paper's network: OKDHP on MMPose's hourglass, 8 stacks, COCO 256 x 192, 4 stacks shared, 4 more
+# per branch; students are stock MMPose models. The paper's: okdhp_paper_hourglass8_coco.py. Not yet trained by
+# us.
 _base_ = ['okdhp_hourglass2_coco.py']
 
 _split = 'stack4'  # paper: half of the stacks are shared

@@ -1,5 +1,6 @@
-# OKDHP on ResNet-18, MPII 256 x 256: the whole backbone shared, three deconvolution decoders.
-# Paper (https://arxiv.org/abs/2108.02092): PCKh@0.5 from 85.4 to 86.4; not yet trained by us.
+# Ours, not the paper's network: OKDHP on MMPose's ResNet-18, MPII 256 x 256, the whole backbone shared, three
+# deconvolution decoders; students are stock MMPose models. The paper's (https://arxiv.org/abs/2108.02092):
+# okdhp_paper_res18_mpii.py. Schedule as in the paper. Not yet trained by us.
 _base_ = ['mmpose::body_2d_keypoint/topdown_heatmap/mpii/td-hm_res50_8xb64-210e_mpii-256x256.py', '_base_/okdhp.py']
 
 _backbone = dict(  # MMPose has no ResNet-18 for MPII: its ResNet-50 config, 18 layers deep

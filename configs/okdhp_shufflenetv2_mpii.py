@@ -1,5 +1,6 @@
-# OKDHP on ShuffleNetV2, MPII 256 x 256: the whole backbone shared, three deconvolution decoders.
-# Paper (https://arxiv.org/abs/2108.02092): PCKh@0.5 from 80.5 to 83.0; not yet trained by us.
+# Ours, not the paper's network: OKDHP on MMPose's ShuffleNetV2, MPII 256 x 256, the whole backbone shared, three
+# deconvolution decoders; students are stock MMPose models. The paper's (https://arxiv.org/abs/2108.02092):
+# okdhp_paper_shufflenetv2_mpii.py. Schedule as in the paper. Not yet trained by us.
 _base_ = ['mmpose::body_2d_keypoint/topdown_heatmap/mpii/td-hm_shufflenetv2_8xb64-210e_mpii-256x256.py', '_base_/okdhp.py']
 
 _cut = dict(backbone=_base_.model.backbone, split='end')  # paper: a decoder per branch is all that is not shared

@@ -26,7 +26,14 @@ from .ocd_tcd import (  # noqa: E402
     OCDHead,
     ThroughTeacherHead,
 )
-from .okdhp import FAU, BranchStatisticsHook, OKDHPHead, SharedTrunk  # noqa: E402
+from .okdhp import (  # noqa: E402
+    FAU,
+    BranchStatisticsHook,
+    OKDHPHead,
+    PixelShuffleHead,
+    SharedTrunk,
+    StackedHourglass,
+)
 from .pkd import PearsonFeatureLoss  # noqa: E402
 from .version import __version__  # noqa: E402
 
@@ -53,9 +60,11 @@ __all__ = [
     'OKDHPHead',
     'PackPoseViews',
     'PearsonFeatureLoss',
+    'PixelShuffleHead',
     'PoseDistiller',
     'SharedTrunk',
     'SimCCKLLoss',
+    'StackedHourglass',
     'TeacherCacheHook',
     'TeacherMetricsHook',
     'TeacherView',

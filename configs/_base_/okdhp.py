@@ -8,9 +8,9 @@ _okdhp = dict(  # weights, temperature: the defaults of OKDHPHead, measured in d
     num_branches=3,  # paper, section 4: T = 3
     kd_schedule=dict(type='ramp_up', epochs=0.6))  # release, MPII: 90 of 150 epochs
 
-# For the networks of the paper, which have its schedule:
+# For MMPose's networks on the paper's schedule:
 _okdhp_mpii = dict(_okdhp, kd_schedule=dict(type='ramp_up', epochs=90))  # release, MPII
-_hourglass = dict(  # the paper's depth and width; MMPose's default is 94 M weights a stack
+_hourglass = dict(  # as often halved and as wide as the paper's, of other blocks: 17 M weights a stack (default: 94 M)
     type='HourglassNet',
     downsample_times=4,
     stage_channels=(256, 256, 256, 256, 256),
@@ -23,3 +23,9 @@ _papers_run = dict(
     optim_wrapper=dict(optimizer=dict(lr=2.5e-4)),
     param_scheduler=[dict(type='MultiStepLR', milestones=[90, 120], gamma=0.1, by_epoch=True)],
     auto_scale_lr=dict(base_batch_size=16))
+
+# For the paper's own networks (okdhp_paper_*): the release's losses and FAU (the one in the paper's figure is
+# fau.form='paper'). The preset's weights are those of the MPII run: alpha 1, beta 2, ramp-up over 90 epochs
+_released = dict(
+    type='OKDHPHead', num_branches=3, preset='released', fau=dict(type='FAU', form='released'))
+_released_loss = dict(type='JointsMSELoss')

@@ -65,9 +65,9 @@ def export(
     """Turn a trained model into a plain MMPose model.
 
     Reads the CONFIG that the model was trained with and a CHECKPOINT of that training, and writes
-    student.pth and student.py to the folder OUT. MMPose loads them without mmpose_kd (unless the
-    student itself has a head of it). The student is checked against the branch it comes from
-    before anything is written.
+    student.pth and student.py to the folder OUT. MMPose loads them without mmpose_kd, unless the
+    student itself has a backbone or head of it: then the first line of student.py says so. The
+    student is checked against the branch it comes from before anything is written.
     """
     from ..compat import mmpose_needs_us
     from ..export import StudentWarning, export_student

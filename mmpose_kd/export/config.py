@@ -62,7 +62,11 @@ def plain_config(cfg: Config, model: dict, outputs: Sequence[str] = ()) -> Confi
     for hook in hooks:
         for name in METRICS:
             if isinstance(hook, dict) and hook.get(name):
-                hook[name] = _stock_metric(hook[name], outputs)
+                given, rules = hook[name], hook.get('rule')
+                hook[name] = _stock_metric(given, outputs)
+                if isinstance(rules, (list, tuple)) and len(hook[name]) < len(given):
+                    names = [_stock_metric(one, outputs) for one in given]
+                    hook['rule'] = list(dict(zip(names, rules)).values())
     for key in [k for k in plain if k in ('work_dir', 'launcher') or k.startswith('_')]:
         del plain[key]  # of the run, or a help variable of the config; not of the model
     plain.update(load_from=None, resume=False)
@@ -85,8 +89,8 @@ def _written(node):
 
 def _stock_metric(metric, outputs: Sequence[str]):
     """The metric that a stock run reports in the place of one of our outputs'."""
-    if isinstance(metric, (list, tuple)):
-        return [_stock_metric(one, outputs) for one in metric]
+    if isinstance(metric, (list, tuple)):  # MMEngine refuses a metric that is there twice
+        return list(dict.fromkeys(_stock_metric(one, outputs) for one in metric))
     if not isinstance(metric, str):
         return metric
     names = '|'.join([r'branch\d+', 'ensemble', *map(re.escape, outputs)])

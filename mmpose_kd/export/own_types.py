@@ -84,7 +84,9 @@ def traces(text: str, model: nn.Module) -> Iterator[str]:
         own = own_class(kind) if kind.rpartition('.')[2] in names else None
         if own is not None and not _is_kept(own):
             yield f'student.py: type={kind!r}'
+    kept: tuple[str, ...] = ()  # names of modules that may stay, with all that is in them
     for name, module in model.named_modules():
-        own = _is_own(type(module))
-        if own and not any(_is_kept(cls) for cls in type(module).__mro__):
+        if any(_is_kept(cls) for cls in type(module).__mro__):
+            kept += (f'{name}.',)
+        elif _is_own(type(module)) and not name.startswith(kept):
             yield f'the model: {name or "itself"} is a {type(module).__name__}'

@@ -24,7 +24,7 @@ from ..core.facts import meta_of, stated_config
 from ..core.weights import state_of
 from ..records import BranchRecord, branch_records
 from .config import ExportError, compare_with_run, plain_config
-from .own_types import PACKAGE, traces, training_hooks
+from .own_types import PACKAGE, own_parts, traces, training_hooks
 from .same_predictions import PICTURES, input_size_of, picture_channels, same_predictions
 
 SHOWN = 3  # names of weights in a message
@@ -92,7 +92,8 @@ def export_student(
 
     Warns:
         StudentWarning: The student keeps a class of this package, such as a head that MMPose
-            does not have, and its config imports it; or the config differs from the run's.
+            does not have: its config imports it and says so in its first line; or the config
+            differs from the run's.
 
     Raises:
         ExportError: The checkpoint does not fit the config, nothing of this package trained
@@ -141,7 +142,7 @@ def export_student(
     with tempfile.TemporaryDirectory(dir=_existing(out), prefix='.export-') as folder:
         weights, script = Path(folder, 'student.pth'), Path(folder, 'student.py')
         torch.save({'state_dict': plain_state, 'meta': meta}, weights)
-        student.dump(script)
+        _write(student, script)
         again = _read(weights)['state_dict']
         plain = _load(Config.fromfile(script).model, again, 'the student does not load strictly')
         left = list(traces(script.read_text(encoding='utf-8'), plain))
@@ -367,6 +368,15 @@ def _check_same_predictions(
 
 
 # -------------------------------------------------------------------------- the files
+
+
+def _write(student: Config, script: Path) -> None:
+    """The config, below a line that says so if it is not plain MMPose's."""
+    student.dump(script)
+    kept = own_parts(student.model.to_dict(), kept=True, key='model.')
+    if kept:
+        header = f'# Needs {PACKAGE} to be installed, also to predict: {", ".join(kept)}\n'
+        script.write_text(header + script.read_text(encoding='utf-8'), encoding='utf-8')
 
 
 def _plain_data(value):

@@ -73,7 +73,7 @@ class OKDHPHead(BaseHead):
         backbone (dict): Config of the stock backbone, the same as the trunk's.
         split (str): Last shared step, the same as the trunk's.
         head (dict): Config of a stock ``HeatmapHead``, or of a ``CPMHead`` for a backbone with
-            an output per stage (``HourglassNet``), or of a subclass; one per branch.
+            an output per stage (an hourglass), or of a subclass; one per branch.
         num_branches (int): T.
         branches (Sequence[dict], optional): Per branch, changes to ``backbone``, ``neck`` and
             ``head`` in MMEngine's way of merging, for example

@@ -22,8 +22,12 @@ def warn_if_branches_stay_equal(head: nn.Module, names: Collection[str]) -> None
     first, *others = head.branch_configs
     alike = head.distils and all(other == first for other in others)
     told_apart = head.fau is not None and head.ensemble_weight > 0
-    heads = [f'head.branches.{t}.head.' for t in range(head.num_branches)]
-    full = all(any(name.startswith(one) for name in names) for one in heads)
+    # the last weights of each branch: a head may have none
+    last = [
+        f'head.branches.{t}.' + ('head.' if any(True for _ in branch.head.parameters()) else '')
+        for t, branch in enumerate(head.branches)
+    ]
+    full = all(any(name.startswith(one) for name in names) for one in last)
     if alike and full and not told_apart:
         say_once(
             'load_from: all branches start from the same weights, and with head.fau=None or '

@@ -15,6 +15,7 @@ from torch import nn
 
 from ..core.recipe import Figures, Recipe, changed, register, type_name, validates_branches
 from .splits import backbone_steps, built_backbone, unsplittable
+from .stacked_hourglass import StackedHourglass
 
 
 def misfit(cfg: dict) -> Optional[str]:
@@ -98,7 +99,7 @@ def default_split(backbone: nn.Module) -> str:
         TypeError: Backbones of this type cannot be split.
     """
     names = [step.name for step in backbone_steps(backbone)]
-    if isinstance(backbone, HourglassNet):
+    if isinstance(backbone, (HourglassNet, StackedHourglass)):
         return names[backbone.num_stacks // 2]
     if isinstance(backbone, (HRNet, LiteHRNet)):
         stages = [i for i, name in enumerate(names) if name.startswith('stage')]

@@ -27,9 +27,10 @@ from mmpose.registry import MODELS
 from torch import Tensor, nn
 
 from ..core.checks import built_by, refusal
+from .stacked_hourglass import StackedHourglass
 
 #: what flows between two steps: one feature map, or one per resolution (HRNet), or the next
-#: stack's input and this one's output (HourglassNet)
+#: stack's input and this one's output (hourglasses)
 State = Union[Tensor, 'tuple[Tensor, ...]']
 
 
@@ -201,6 +202,26 @@ def _(backbone: HourglassNet) -> list[Step]:
         elif i < len(backbone.inters):  # a single stack has one without using it
             own += [f'inters.{i}']
         steps.append(Step(f'stack{i + 1}', tuple(own), stack(i, last), lambda state: (state[1],)))
+    return steps
+
+
+@backbone_steps.register
+def _(backbone: StackedHourglass) -> list[Step]:
+    _check_forward(backbone, StackedHourglass)
+
+    def stack(i: int, last: bool):
+        def run(net, state):
+            x = state[0] if isinstance(state, tuple) else state
+            feature, heatmaps = net.stacks[i](x)
+            return heatmaps if last else net.feedbacks[i](x, feature, heatmaps), heatmaps
+
+        return run
+
+    steps = [Step('stem', ('stem',), lambda net, x: net.stem(x))]
+    for i in range(backbone.num_stacks):
+        last = i == backbone.num_stacks - 1
+        own = (f'stacks.{i}',) if last else (f'stacks.{i}', f'feedbacks.{i}')
+        steps.append(Step(f'stack{i + 1}', own, stack(i, last), lambda state: (state[1],)))
     return steps
 
 

@@ -65,8 +65,8 @@ class SharedTrunk(BaseModule):
 
     Args:
         backbone (dict): Config of a stock MMPose backbone, unchanged. Supported: ``HRNet``,
-            ``LiteHRNet``, ``HourglassNet``, ``ResNet`` and its kin, ``MobileNetV2``,
-            ``ShuffleNetV2``.
+            ``LiteHRNet``, ``HourglassNet``, ``StackedHourglass``, ``ResNet`` and its
+            kin, ``MobileNetV2``, ``ShuffleNetV2``.
         split (str): The last shared step: ``'stem'``, ``'stageN'`` (``'stackN'`` of an
             hourglass), or ``'end'`` for the whole backbone.
 

@@ -4,6 +4,7 @@ import warnings
 
 import pytest
 from mmengine.config import Config
+from mmengine.hooks import CheckpointHook
 
 from mmpose_kd.export import ExportError, StudentWarning, plain_config
 from mmpose_kd.export.config import _flat, _stock_metric, compare_with_run
@@ -66,9 +67,21 @@ def test_hooks_follow_the_models_own_metric():
         default_hooks=dict(checkpoint=save, logger=None),
         custom_hooks=[stop, dict(type='EMAHook')],
     )
-    assert found.default_hooks.checkpoint.save_best == ['AP', 'AP', 'teacher/AP']
+    assert found.default_hooks.checkpoint.save_best == ['AP', 'teacher/AP']
     assert found.default_hooks.logger is None
     assert found.custom_hooks == [{**stop, 'monitor': 'coco/AP'}, dict(type='EMAHook')]
+
+
+def test_metrics_of_several_outputs_become_the_models_own_one_once():
+    metrics = ['AP', 'branch1/AP', 'branch1/loss', 'branch2/AP']
+    save = dict(type='CheckpointHook', save_best=metrics)
+    for rule, left in (
+        ('greater', 'greater'),
+        (['greater', 'greater', 'less', 'greater'], ['greater', 'less']),
+    ):
+        hooks = plain(default_hooks=dict(checkpoint=dict(save, rule=rule))).default_hooks
+        assert (hooks.checkpoint.save_best, hooks.checkpoint.rule) == (['AP', 'loss'], left)
+        CheckpointHook(**{k: v for k, v in hooks.checkpoint.items() if k != 'type'})
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from torch import nn
 
 import mmpose_kd
 from mmpose_kd.export.own_types import own_class, own_parts, traces, training_hooks
+from mmpose_kd.okdhp.stacked_hourglass import Bottleneck
 
 
 @pytest.mark.parametrize('scope', ['', 'mmpose.', 'mmpose_kd.', 'mmpose_kd.okdhp.'])
@@ -56,6 +57,8 @@ def test_traces_are_found_in_the_text_and_in_the_model():
     assert list(traces('', loss)) == ['the model: itself is a HeatmapKLLoss']
     assert list(traces('', of(loss))) == ['the model: 1 is a HeatmapKLLoss']
     assert list(traces('', of(nn.Identity(), OfAUser()))) == []
+    kept = mmpose_kd.StackedHourglass(3, num_stacks=1, downsample_times=1, feat_channels=4)
+    assert list(traces('', of(kept, Bottleneck(4, 4)))) == ['the model: 2 is a Bottleneck']
     for text in ("dict(type='FAU')", "{'type': 'mmpose.FAU'}", "type = 'mmpose_kd.okdhp.FAU'"):
         (found,) = traces(text, of())
         assert found.startswith("student.py: type='") and 'FAU' in found

@@ -27,8 +27,10 @@ DSKD = [path for path in SHIPPED if path.stem.startswith('dskd_')]
 DISTILLERS = [path for path in SHIPPED if path not in OKDHP + OCD + DSKD]
 HHD = [path for path in DISTILLERS if path.stem.startswith('hhd_')]
 TCD = [path for path in DISTILLERS if path.stem.startswith('tcd_')]
-MPII = [path for path in OKDHP if path.stem.endswith('_mpii')]
-HOURGLASSES = [path for path in SHIPPED if 'hourglass' in path.stem]
+#: the networks of OKDHP's paper, which MMPose does not have
+OKDHP_PAPER = [path for path in OKDHP if path.stem.startswith('okdhp_paper_')]
+MPII = [path for path in OKDHP if path.stem.endswith('_mpii') and path not in OKDHP_PAPER]
+HOURGLASSES = [path for path in OKDHP if 'hourglass' in path.stem and path not in OKDHP_PAPER]
 
 # OCD's and TCD's students that are on purpose another model than the inherited config's, and what
 # of them is other.
@@ -64,7 +66,7 @@ REPEATED = [
         'okdhp_hourglass4_mpii', 'okdhp_hourglass8_coco', 'okdhp_hrnet_ap10k',
         'okdhp_mobilenetv2_onehand10k',
     )
-]  # fmt: skip
+] + [path for path in OKDHP_PAPER if path.stem != 'okdhp_paper_shufflenetv2_mpii']  # fmt: skip
 
 
 def each(paths, slow=()):
@@ -130,6 +132,8 @@ def shrunk(cfg):
                     **node, 'downsample_times': 2, 'stage_channels': (256, 16, 16),
                     'stage_blocks': (1, 1, 1),
                 }  # fmt: skip
+            if node.get('type') == 'StackedHourglass':
+                return {**node, 'downsample_times': 2, 'feat_channels': 16}
             if node.get('type') in WITH_DECONVOLUTIONS and node.get('deconv_out_channels', True):
                 return {**node, 'deconv_out_channels': (16, 16, 16)}
             return node

@@ -72,21 +72,34 @@ HOURGLASS = dict(
     feat_channel=8,
 )
 
+# its outputs are heatmaps
+STACKED = dict(
+    type='StackedHourglass', out_channels=K, num_stacks=3, downsample_times=1, feat_channels=8
+)
+
 BACKBONES = dict(
     HRNet=HRNET,
     LiteHRNet=LITEHRNET,
     HourglassNet=HOURGLASS,
+    StackedHourglass=STACKED,
     ResNet=RESNET,
     MobileNetV2=MOBILENET,
     ShuffleNetV2=SHUFFLENET,
 )
 CHANNELS = dict(
-    HRNet=4, LiteHRNet=16, HourglassNet=8, ResNet=64, MobileNetV2=1280, ShuffleNetV2=1024
+    HRNet=4,
+    LiteHRNet=16,
+    HourglassNet=8,
+    StackedHourglass=K,
+    ResNet=64,
+    MobileNetV2=1280,
+    ShuffleNetV2=1024,
 )
 SPLITS = dict(
     HRNet=['stem', 'stage1', 'stage2', 'stage3', 'stage4', 'end'],
     LiteHRNet=['stem', 'stage1', 'stage2', 'stage3', 'end'],
     HourglassNet=['stem', 'stack1', 'stack2', 'stack3', 'end'],
+    StackedHourglass=['stem', 'stack1', 'stack2', 'stack3', 'end'],
     ResNet=['stem', 'stage1', 'stage2', 'stage3', 'stage4', 'end'],
     MobileNetV2=['stem', *(f'stage{i}' for i in range(1, 8)), 'end'],
     ShuffleNetV2=['stem', 'stage1', 'stage2', 'stage3', 'end'],
@@ -95,7 +108,7 @@ SPLITS = dict(
 
 def head_config(backbone: dict) -> dict:
     """A stock heatmap head that turns the backbone's output into 8 x 16 heatmaps."""
-    fine = backbone['type'] in ('HRNet', 'LiteHRNet', 'HourglassNet')
+    fine = backbone['type'] in ('HRNet', 'LiteHRNet', 'HourglassNet', 'StackedHourglass')
     deconv = () if fine else (8, 8, 8)
     stages = backbone.get('num_stacks')
     return dict(
@@ -104,6 +117,7 @@ def head_config(backbone: dict) -> dict:
         out_channels=K,
         deconv_out_channels=deconv or None,
         deconv_kernel_sizes=(4,) * len(deconv) or None,
+        **(dict(final_layer=None) if backbone['type'] == 'StackedHourglass' else {}),
         loss=dict(type='KeypointMSELoss', use_target_weight=True),
         decoder=CODEC,
     )

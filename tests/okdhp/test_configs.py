@@ -13,6 +13,7 @@ from ..helpers.configs import (
     MPII,
     OCD,
     OKDHP,
+    OKDHP_PAPER,
     REPEATED,
     SHIPPED,
     each,
@@ -46,7 +47,7 @@ def test_every_branch_leaves_exactly_the_weights_of_its_stock_model(path):
         assert ours == {k: v.shape for k, v in stock.state_dict().items()}
 
 
-@each([path for path in OKDHP if path not in HOURGLASSES], slow=REPEATED)
+@each([path for path in OKDHP if path not in HOURGLASSES + OKDHP_PAPER], slow=REPEATED)
 def test_the_student_is_the_model_of_the_inherited_config(path, tmp_path):
     """At full size and with its pretrained weights, but for the listed exceptions."""
     cfg, model = on_meta(path)
@@ -58,8 +59,8 @@ def test_the_student_is_the_model_of_the_inherited_config(path, tmp_path):
 
 
 @each(HOURGLASSES, slow=REPEATED)
-def test_the_student_is_the_papers_hourglass(path, tmp_path):
-    """MMPose has none of its depth and width; what is around it is the inherited config's."""
+def test_the_student_is_mmposes_hourglass_in_the_papers_depth_and_width(path, tmp_path):
+    """MMPose's own configs have other ones; what is around it is the inherited config's."""
     cfg, model = on_meta(path)
     stacks = int(re.search(r'hourglass(\d+)', path.stem).group(1))
     student = model.head.deployed().config(cfg.model.to_dict())
@@ -82,10 +83,10 @@ def test_config_reports_every_branch_and_keeps_the_inherited_hooks(path, tmp_pat
     assert any(hook.type == 'SyncBuffersHook' for hook in cfg.custom_hooks)
 
 
-@each([*MPII, *(path for path in HOURGLASSES if path not in MPII)], slow=REPEATED)
-def test_configs_of_the_papers_networks_have_its_schedule(path):
+@each([*MPII, *(p for p in HOURGLASSES if p not in MPII), *OKDHP_PAPER], slow=REPEATED)
+def test_configs_named_like_the_papers_have_its_schedule(path):
     cfg, model = on_meta(path)
-    epochs, ramp = (150, 90) if path in MPII else (140, 60)
+    epochs, ramp = (150, 90) if path.stem.endswith('_mpii') else (140, 60)
     assert cfg.train_cfg.max_epochs == epochs
     optimizer = cfg.optim_wrapper.optimizer
     assert (optimizer.type, optimizer.lr) == ('Adam', 2.5e-4)

@@ -12,6 +12,7 @@ from ..helpers.models import (
     MOBILENET,
     RESNET,
     SHUFFLENET,
+    STACKED,
     build,
     okdhp_config,
     plain_config,
@@ -47,6 +48,7 @@ def loaded(plain, config):
         (MOBILENET, 'stage3'),
         (SHUFFLENET, 'end'),
         (HOURGLASS, 'stack1'),  # its shared stack predicts too, with head.shared
+        (STACKED, 'stack1'),  # its heads have no weights
     ],
 )
 def test_every_branch_gets_the_plain_weights(backbone, split, heard):
@@ -98,6 +100,12 @@ def test_branches_that_would_stay_alike_for_ever_are_told(settings, told, heard)
     plain = randomize(build(plain_config()), 1).state_dict()
     loaded(plain, okdhp_config(**{'num_branches': 2, **settings}))
     assert any('stay the same for ever' in line for line in heard) == told
+
+
+def test_so_are_those_whose_heads_have_no_weights(heard):
+    plain = randomize(build(plain_config(STACKED)), 1).state_dict()
+    loaded(plain, okdhp_config(STACKED, 'stack1', num_branches=2, fau=None))
+    assert any('stay the same for ever' in line for line in heard)
 
 
 def test_pretrained_weights_of_the_whole_head_are_refused_with_the_key():

@@ -16,7 +16,7 @@ from mmpose_kd.okdhp import RECIPE
 from mmpose_kd.okdhp.recipe import default_split
 
 from ..helpers.configs import CONFIGS, offline, packed, shrunk, unscoped
-from ..helpers.models import BACKBONES, HOURGLASS, okdhp_config, plain_config, total
+from ..helpers.models import BACKBONES, HOURGLASS, STACKED, okdhp_config, plain_config, total
 
 COCO = 'mmpose::body_2d_keypoint/topdown_heatmap/coco/td-hm_'
 HRNET = f'{COCO}hrnet-w32_8xb64-210e_coco-256x192.py'
@@ -84,6 +84,7 @@ def test_the_config_trains_a_step(name):
         (BACKBONES['ShuffleNetV2'], 'end'),
         *((dict(HOURGLASS, num_stacks=n), s) for n, s in
           ((1, 'stem'), (2, 'stack1'), (3, 'stack1'), (4, 'stack2'), (8, 'stack4'))),
+        (dict(STACKED, num_stacks=4), 'stack2'),
     ],
     ids=lambda value: value if isinstance(value, str) else value['type'],
 )  # fmt: skip

@@ -20,7 +20,7 @@ from ..helpers.okdhp import OFF, deployed_gradients, share_weights, train_losses
 PAIRS = [
     pytest.param(name, split, marks=[pytest.mark.slow] * (split == 'stage2'))
     for name in BACKBONES
-    for split in (('stem', 'stack2') if name == 'HourglassNet' else ('stem', 'stage2', 'end'))
+    for split in (('stem', 'stack2') if 'Hourglass' in name else ('stem', 'stage2', 'end'))
 ]
 
 

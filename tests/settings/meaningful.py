@@ -80,6 +80,11 @@ MEANINGFUL = {
     'PearsonFeatureLoss': {'loss_weight': WEIGHT},
     'SimCCKLLoss': {'beta': {'None': "that of the head's loss"}, 'loss_weight': WEIGHT},
     'FAU': FAU,
+    'PixelShuffleHead': {
+        'decoder': {'None': 'a head that is trained and not read, as in MMPose'},
+        'init_cfg': NO_INIT,
+    },
+    'StackedHourglass': {'init_cfg': NO_INIT},
     'UnbiasedIntegralHead': {
         'in_featuremap_size': {'[1, 1]': 'a feature of one pixel, which layers may enlarge'},
         'deconv_out_channels': {'None': 'no such layers', '[]': 'no such layers'},

@@ -238,7 +238,15 @@ def places() -> dict[str, Place]:
         'SimCCKLLoss': part('SimCCKLLoss'),
         # ------------------------------------------------------------ parts of models
         'FAU': part('FAU', good=sizes),
+        'PixelShuffleHead': part(
+            'PixelShuffleHead',
+            good=dict(in_channels=4, out_channels=3, mid_channels=4, num_upsamples=1),
+        ),
         'SharedTrunk': part('SharedTrunk', good=TRUNK),
+        'StackedHourglass': part(
+            'StackedHourglass',
+            good=dict(out_channels=3, num_stacks=1, downsample_times=1, feat_channels=4),
+        ),
         'UnbiasedIntegralHead': part(
             'UnbiasedIntegralHead',
             good={**head, **no_layers},
@@ -362,12 +370,16 @@ STOCK = {
     'OKDHPHead.head',
     'OKDHPHead.init_cfg',
     'OKDHPHead.neck',
+    'PixelShuffleHead.decoder',
+    'PixelShuffleHead.init_cfg',
+    'PixelShuffleHead.loss',
     'PoseDistiller.data_preprocessor',
     'PoseDistiller.init_cfg',
     'PoseDistiller.student',
     'PoseDistiller.train_cfg',
     'SeededSamples.dataset',
     'SharedTrunk.backbone',
+    'StackedHourglass.init_cfg',
     'ThroughTeacherHead.adapter',
     'ThroughTeacherHead.loss',
     'UnbiasedIntegralHead.decoder',

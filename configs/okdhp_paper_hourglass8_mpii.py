@@ -1,0 +1,11 @@
+# The paper's experiment (https://arxiv.org/abs/2108.02092): 8-stack hourglass, MPII 256 x 256, four stacks
+# shared, four more per branch; the release's network (25.6 M weights) and settings, see
+# _base_/okdhp_paper_mpii.py. Students need mmpose_kd. Published (PCKh@0.5, MPII val): 90.2 plain, 90.6 with
+# OKDHP. Not yet trained by us.
+_base_ = ['_base_/okdhp_paper_mpii.py']
+
+_stacks = dict(num_stacks=8)
+_split = 'stack4'  # paper: half of the stacks are shared
+model = dict(
+    backbone=dict(backbone=_stacks, split=_split),
+    head=dict(backbone=_stacks, split=_split, head=dict(num_stages=8)))
