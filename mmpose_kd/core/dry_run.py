@@ -57,19 +57,22 @@ def copied(config: Config) -> Config:
     return Config(settings, filename=config.filename, format_python_code=False)
 
 
-def leave_nothing(cfg: Config, folder: str, validates: bool = False) -> list[str]:
+def leave_nothing(
+    cfg: Config, folder: str, validates: bool = False, device: Optional[str] = None
+) -> list[str]:
     """Take out of a config, in place, what writes, draws, or needs another process.
 
     Args:
         cfg: The config of a run.
         folder: For what MMEngine writes all the same; see :func:`apart`.
         validates: Whether validations are made; else they, and hooks that need them, go too.
+        device: See :func:`dry_runner`.
 
     Returns:
         What is not as in the run itself, in words.
     """
     left_out = []
-    on_gpu = torch.cuda.is_available()
+    on_gpu = device != 'cpu' and torch.cuda.is_available()
     if not on_gpu and type_name(cfg.get('optim_wrapper')) == 'AmpOptimWrapper':
         wrapper = {k: v for k, v in cfg.optim_wrapper.items() if k not in ('dtype', 'loss_scale')}
         cfg.optim_wrapper = {**wrapper, 'type': 'OptimWrapper'}

@@ -10,7 +10,7 @@ import torch
 from mmengine.config import Config
 
 from ..core.checks import checked_choice, checked_whole
-from ..core.config_file import read_config
+from ..core.config_file import read_config, reason
 from ..core.dry_run import apart, copied, leave_nothing, told
 from ..core.weight_sources import take_out, weight_sources
 from ..distiller.model_config import model_config
@@ -82,7 +82,8 @@ def verify(settings: Settings, tell: Callable[[str], object] = lambda _: None) -
     if settings.batch_size is not None:
         cfg.train_dataloader['batch_size'] = settings.batch_size
     with apart(cfg.get('default_scope') or 'mmpose') as folder:
-        left_out += leave_nothing(cfg, folder, validates=cfg.get('val_dataloader') is not None)
+        validates = cfg.get('val_dataloader') is not None
+        left_out += leave_nothing(cfg, folder, validates, settings.device)
         _write_into(folder, cfg.get('val_evaluator'))
         try:
             found = measured(cfg, settings.device, settings.num_images, tell)
@@ -96,7 +97,13 @@ def verify(settings: Settings, tell: Callable[[str], object] = lambda _: None) -
 
 def _config_of(settings: Settings) -> Config:
     cfg = copied(read_config(settings.config))
-    cfg.merge_from_dict(settings.options or {})
+    try:
+        cfg.merge_from_dict(settings.options or {})
+    except (AttributeError, KeyError, TypeError) as error:  # a key under what is no dict
+        keys = ', '.join(settings.options)
+        raise VerifyError(
+            f'--cfg-options {keys}: {reason(error)}: give keys of the config'
+        ) from error
     for key in ('model', 'train_dataloader', 'train_cfg', 'optim_wrapper'):
         if not isinstance(cfg.get(key), dict):
             raise VerifyError(f'{settings.config} has no {key}: give the config of a training')

@@ -87,7 +87,9 @@ def _student(model: BaseModel, config: dict, shape: Sequence[int]) -> Cost:
     return Cost('student, as deployed', trained, trained, counted)
 
 
-def _cost(name: str, parts: Sequence[nn.Module], counted: Optional[float], pictures: int = 1):
+def _cost(
+    name: str, parts: Sequence[nn.Module], counted: Optional[float], pictures: int = 1
+) -> Cost:
     parameters = [p for part in parts for p in part.parameters()]
     return Cost(
         name,

@@ -40,8 +40,13 @@ class Report:
 
     @property
     def seconds(self) -> float:
-        """Of the whole run, its validations apart: the slower of computing and loading."""
-        return self.steps * max(self.found.step, self.found.loading / max(self.workers, 1))
+        """Of the whole run, its validations apart.
+
+        Processes that load work beside the steps, so the slower of both counts; without them one
+        comes after the other.
+        """
+        step, loading = self.found.step, self.found.loading
+        return self.steps * (max(step, loading / self.workers) if self.workers else step + loading)
 
     def networks(self) -> list[tuple[str, str, str, str]]:
         """Rows: network, parameters, those that are trained, multiply-accumulates a picture."""
@@ -66,6 +71,7 @@ class Report:
         seconds = ', '.join(f'{one:.3g}' for one in found.seconds)
         losses = ', '.join(f'{name} {value:.3g}' for name, value in found.losses.items())
         rows = [
+            ('config', self.config),
             ('device', found.device),
             ('training data', f'{found.persons:,} samples'),
             ('batch', batch),
@@ -87,9 +93,9 @@ class Report:
 
     def _loading(self) -> str:
         found = self.found
-        text = f'{found.loading:.3g} s a batch in one process; the config has {self.workers} more'
-        if found.loading / max(self.workers, 1) > found.step:
-            text += ': slower than the steps, so the estimate counts loading'
+        text = f'{found.loading:.3g} s a batch in one process; num_workers={self.workers}'
+        if self.workers and found.loading / self.workers > found.step:
+            text += ' are slower than the steps, so the estimate counts loading'
         return text
 
     def _whole(self) -> str:

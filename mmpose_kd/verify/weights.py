@@ -41,12 +41,19 @@ def missing_weights(sources: list[WeightSource]) -> Iterator[str]:
         if why is None:
             continue
         place = _in_cache(name) if alike[0].is_address else 'there'
-        keys = [source.key for source in alike]
+        keys = ' and '.join(source.key for source in alike)
+        options = ' '.join(map(_option, alike))
         yield (
-            f'{" and ".join(keys)}={name!r}: {why}: put {WHAT[alike[0].use]} {place}, or name its '
-            f'file in --cfg-options {" ".join(f"{key}=FILE" for key in keys)}, or go on without '
-            'by --no-weights'
+            f'{keys}={name!r}: {why}: put {WHAT[alike[0].use]} {place}, or name its file in '
+            f'--cfg-options {options}, or go on without by --no-weights'
         )
+
+
+def _option(source: WeightSource) -> str:
+    """How a command line names another file; a list of files is given whole."""
+    if source.use == GUIDE:
+        return f'{source.key.rpartition(".")[0]}=[FILE]'
+    return f'{source.key}=FILE'
 
 
 def _in_cache(address: str) -> str:
