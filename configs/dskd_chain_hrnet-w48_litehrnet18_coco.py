@@ -1,6 +1,7 @@
 # DSKD: LiteHRNet-18 guided by a big teacher, HRNet-w48, and by an earlier training of itself, the one
 # that MMPose published. COCO, 256 x 192.
-# Sources of the numbers: _base_/dskd.py. Not yet trained by us.
+# Ours: what can be had in one training of dskd_paper_litehrnet18_coco.py. Sources of the numbers: _base_/dskd.py.
+# Not yet trained by us.
 _base_ = [
     'mmpose::body_2d_keypoint/topdown_heatmap/coco/td-hm_litehrnet-18_8xb64-210e_coco-256x192.py',
     '_base_/teachers.py',

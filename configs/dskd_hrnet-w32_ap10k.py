@@ -1,5 +1,5 @@
 # DSKD: HRNet-w32 guided by an earlier training of itself, the one that MMPose published, animals. AP-10K, 256 x 256.
-# Sources of the numbers: _base_/dskd.py. Not yet trained by us.
+# Ours: the abstract names no network. Sources of the numbers: _base_/dskd.py. Not yet trained by us.
 _base_ = ['mmpose::animal_2d_keypoint/topdown_heatmap/ap10k/td-hm_hrnet-w32_8xb64-210e_ap10k-256x256.py', '_base_/dskd.py']
 
 _guide = ('https://download.openmmlab.com/mmpose/animal/hrnet/'

@@ -1,5 +1,5 @@
 # DSKD: MobileNetV2 guided by an earlier training of itself, the one that MMPose published. COCO, 256 x 192.
-# Sources of the numbers: _base_/dskd.py. Not yet trained by us.
+# Ours: the abstract names no network. Sources of the numbers: _base_/dskd.py. Not yet trained by us.
 _base_ = ['mmpose::body_2d_keypoint/topdown_heatmap/coco/td-hm_mobilenetv2_8xb64-210e_coco-256x192.py', '_base_/dskd.py']
 
 _guide = ('https://download.openmmlab.com/mmpose/v1/body_2d_keypoint/topdown_heatmap/coco/'

@@ -1,6 +1,7 @@
 # DWPose's first stage (https://arxiv.org/abs/2307.15880) as two entries: RTMPose-m learns features
-# and SimCC logits of RTMPose-l. COCO-WholeBody, 256 x 192. Numbers are those of MMPose's own
-# configs/wholebody_2d_keypoint/dwpose/coco-wholebody/s1_dis. Not yet trained by us.
+# and SimCC logits of RTMPose-l. COCO-WholeBody, 256 x 192.
+# The release's run: networks and numbers of MMPose's own configs/wholebody_2d_keypoint/dwpose/coco-wholebody/s1_dis,
+# dwpose_l_dis_m_coco-256x192.py. Not yet trained by us.
 _base_ = [
     'mmpose::wholebody_2d_keypoint/rtmpose/coco-wholebody/rtmpose-m_8xb64-270e_coco-wholebody-256x192.py',
     '_base_/teachers.py'

@@ -1,5 +1,5 @@
-# HHD: LiteHRNet-18 as integral regressor, taught by HRNet-w48's heatmaps. MPII, 256 x 256.
-# Sources of the shared numbers: _base_/hhd.py. Not yet trained by us.
+# HHD: LiteHRNet-18 as integral regressor, taught by HRNet-w48's heatmaps. MPII, 256 x 256. Not trained by us.
+# Ours: it starts from a heatmap model and balances the loss; the release's way: hhd_paper_litehrnet18_mpii.py.
 _base_ = ['mmpose::body_2d_keypoint/topdown_heatmap/mpii/td-hm_litehrnet-18_8xb64-210e_mpii-256x256.py', '_base_/hhd.py']
 
 codec = dict(_base_._coordinates, input_size=(256, 256), heatmap_size=(64, 64))

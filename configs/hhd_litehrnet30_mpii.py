@@ -1,4 +1,5 @@
-# HHD on LiteHRNet-30, MPII, 256 x 256: as with LiteHRNet-18.
+# HHD on LiteHRNet-30, MPII, 256 x 256: as with LiteHRNet-18. Not yet trained by us.
+# Ours: it starts from a heatmap model and balances the loss; the release's way: hhd_paper_litehrnet30_mpii.py.
 _base_ = ['hhd_litehrnet18_mpii.py']
 
 model = dict(

@@ -1,4 +1,5 @@
 # HHD: MobileNetV2 as integral regressor, taught by HRNet-w48's heatmaps. COCO, 256 x 192.
+# Ours: the release has no distillation of MobileNetV2; its plain one has beta 1 and weighs the heatmaps' MSE by 1.
 # Sources of the shared numbers: _base_/hhd.py. Not yet trained by us.
 _base_ = ['mmpose::body_2d_keypoint/topdown_heatmap/coco/td-hm_mobilenetv2_8xb64-210e_coco-256x192.py', '_base_/hhd.py']
 

@@ -1,4 +1,5 @@
 # HHD: MobileNetV2 as integral regressor, taught by HRNet-w48's heatmaps. MPII, 256 x 256.
+# Ours: the release has no distillation of MobileNetV2; its plain one has beta 1 and weighs the heatmaps' MSE by 1.
 # Sources of the shared numbers: _base_/hhd.py. Not yet trained by us.
 _base_ = ['mmpose::body_2d_keypoint/topdown_heatmap/mpii/td-hm_mobilenetv2_8xb64-210e_mpii-256x256.py', '_base_/hhd.py']
 

@@ -1,5 +1,5 @@
 # HHD: MobileNetV2 as integral regressor, taught by HRNetv2-w18's heatmaps. Hands, OneHand10K, 256 x 256.
-# Hands are not in the paper. Sources of the shared numbers: _base_/hhd.py. Not yet trained by us.
+# Ours: hands are not in the paper. Sources of the shared numbers: _base_/hhd.py. Not yet trained by us.
 _base_ = [
     'mmpose::hand_2d_keypoint/topdown_heatmap/onehand10k/td-hm_mobilenetv2_8xb64-210e_onehand10k-256x256.py',
     '_base_/hhd.py'

@@ -1,5 +1,5 @@
 # OCD: DeepPose (ResNet-50) learns from a heatmap head beside it. COCO-WholeBody, 256 x 192.
-# Sources of the shared numbers: _base_/ocd.py. Not yet trained by us.
+# Ours: the abstract has this data set, but names no model for it. Sources: _base_/ocd.py. Not yet trained by us.
 _base_ = [
     'mmpose::wholebody_2d_keypoint/topdown_heatmap/coco-wholebody/td-hm_res50_8xb64-210e_coco-wholebody-256x192.py',
     '_base_/ocd.py'

@@ -1,5 +1,5 @@
 # OCD: DeepPose (ResNet-50) learns from a heatmap head beside it. Hands, OneHand10K, 256 x 256.
-# Sources of the shared numbers: _base_/ocd.py. Not yet trained by us.
+# Ours: hands are not in the abstract. Sources of the shared numbers: _base_/ocd.py. Not yet trained by us.
 _base_ = [
     'mmpose::hand_2d_keypoint/topdown_regression/onehand10k/td-reg_res50_8xb64-210e_onehand10k-256x256.py',
     '_base_/ocd.py'

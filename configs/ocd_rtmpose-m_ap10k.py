@@ -1,5 +1,5 @@
 # OCD: RTMPose-m learns from a heatmap head beside it. Animals, AP-10K, 256 x 256.
-# Sources of the shared numbers: _base_/ocd.py. Not yet trained by us.
+# Ours: animals are not in the abstract. Sources of the shared numbers: _base_/ocd.py. Not yet trained by us.
 _base_ = ['mmpose::animal_2d_keypoint/rtmpose/ap10k/rtmpose-m_8xb64-210e_ap10k-256x256.py', '_base_/ocd.py']
 
 _codec = dict(type='CrossRepresentationLabel', deploy=_base_.codec, heatmap=_base_._gaussians_256x256)

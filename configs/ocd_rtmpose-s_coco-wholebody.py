@@ -1,5 +1,5 @@
 # OCD: RTMPose-s learns from a heatmap head beside it. COCO-WholeBody, 256 x 192.
-# Sources of the shared numbers: _base_/ocd.py. Not yet trained by us.
+# Ours: the abstract has this data set, but names no model for it. Sources: _base_/ocd.py. Not yet trained by us.
 _base_ = ['_base_/rtmpose-s_coco-wholebody.py', '_base_/ocd.py']
 
 _codec = dict(type='CrossRepresentationLabel', deploy=_base_.codec, heatmap=_base_._gaussians_256x192)

@@ -1,5 +1,5 @@
 # OCD: SimCC (MobileNetV2) learns from a heatmap head beside it. COCO, 256 x 192.
-# Sources of the shared numbers: _base_/ocd.py. Not yet trained by us.
+# Ours: the abstract does not name SimCC. Sources of the shared numbers: _base_/ocd.py. Not yet trained by us.
 _base_ = ['mmpose::body_2d_keypoint/simcc/coco/simcc_mobilenetv2_wo-deconv-8xb64-210e_coco-256x192.py', '_base_/ocd.py']
 
 _codec = dict(type='CrossRepresentationLabel', deploy=_base_.codec, heatmap=_base_._gaussians_256x192)

@@ -1,5 +1,5 @@
 # OCD: SimCC (ResNet-50) with a small head, taught by its full head and a heatmap head. COCO, 256 x 192.
-# Sources of the shared numbers: _base_/ocd.py. Not yet trained by us.
+# Ours: the abstract has a downsized head, but names no model. Sources: _base_/ocd.py. Not yet trained by us.
 _base_ = ['mmpose::body_2d_keypoint/simcc/coco/simcc_res50_8xb64-210e_coco-256x192.py', '_base_/ocd.py']
 
 _codec = dict(type='CrossRepresentationLabel', deploy=_base_.codec, heatmap=_base_._gaussians_256x192)

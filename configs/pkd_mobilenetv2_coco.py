@@ -1,5 +1,5 @@
 # PKD: MobileNetV2 taught by ResNet-152, both with MMPose's deconvolutions. COCO, 256 x 192.
-# Paper: https://arxiv.org/abs/2207.02039, on detectors; for pose, the place and the weight are ours.
+# Ours: the paper (https://arxiv.org/abs/2207.02039) is on detectors; for pose, place and weight are not from it.
 # Not trained by us.
 _base_ = ['mmpose::body_2d_keypoint/topdown_heatmap/coco/td-hm_mobilenetv2_8xb64-210e_coco-256x192.py']
 custom_imports = dict(imports=['mmpose_kd'], allow_failed_imports=False)

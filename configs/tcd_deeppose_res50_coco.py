@@ -1,4 +1,5 @@
 # TCD: DeepPose (ResNet-50) learns from HRNet-w48's heatmaps and through its frozen head. COCO, 256 x 192.
+# Ours: the abstract has no model and no number for TCD. Its plain DeepPose is 52.8 AP, MMPose's of this config 54.1.
 # Sources of the shared numbers: _base_/tcd.py. Not yet trained by us.
 _base_ = ['mmpose::body_2d_keypoint/topdown_regression/coco/td-reg_res50_8xb64-210e_coco-256x192.py', '_base_/tcd.py']
 

@@ -1,5 +1,5 @@
 # TCD: RTMPose-s learns from HRNet-w48's heatmaps and through its frozen head. COCO-WholeBody, 256 x 192.
-# Sources of the shared numbers: _base_/tcd.py. Not yet trained by us.
+# Ours: the abstract has this data set, but names no model for it. Sources: _base_/tcd.py. Not yet trained by us.
 _base_ = ['_base_/rtmpose-s_coco-wholebody.py', '_base_/tcd.py']
 
 _adapter = dict(_base_._tcd_adapter, in_channels=512)  # a 1 x 1 convolution, 512 x 8 x 6 to 48 x 64 x 48

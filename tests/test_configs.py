@@ -6,6 +6,7 @@ structure (a training step and a real export). The slow one trains and exports e
 size.
 """
 
+import itertools
 import re
 
 import pytest
@@ -20,11 +21,13 @@ from mmpose_kd.export.same_predictions import input_size_of
 from .helpers.configs import (
     BASES,
     CONFIGS,
+    DEEPPOSE_WHOLEBODY,
     DISTILLERS,
     DSKD,
     HHD,
     HOURGLASSES,
     MPII,
+    OKDHP,
     OKDHP_PAPER,
     REPEATED,
     SHIPPED,
@@ -98,6 +101,8 @@ def check_what_export_changed(path, student, theirs):
     theirs = theirs().to_dict()
     changed = {key for key in theirs if unscoped(student.get(key)) != unscoped(theirs[key])}
     allowed = {'model'}
+    if path.stem in DEEPPOSE_WHOLEBODY:
+        allowed |= {'codec', 'train_dataloader'}
     if path in MPII + HOURGLASSES:
         allowed |= PAPERS_RUN
     elif path in OKDHP_PAPER:
@@ -106,8 +111,8 @@ def check_what_export_changed(path, student, theirs):
         allowed |= {'codec', 'train_dataloader'}
     elif path in DISTILLERS:
         allowed |= {'optim_wrapper'}
-    elif path.stem == 'ocd_deeppose_res50_coco-wholebody':  # MMPose has the heatmap model only
-        allowed |= {'codec', 'train_dataloader'}
+    elif path.stem == 'ocd_session_deeppose_res50_coco':  # shorter, of a model that is trained
+        allowed |= {'train_cfg', 'param_scheduler'}
     elif path in DSKD:  # weights that it starts from, which the tests leave out
         assert student['model'] == offline(theirs['model'])
     assert changed <= allowed
@@ -162,6 +167,33 @@ def test_everything_in_a_base_of_ours_is_used(path):
     whole = '\n'.join(other.read_text() for other in SHIPPED + BASES)
     for name in re.findall(r'^(_\w+) = ', path.read_text(), re.MULTILINE):
         assert re.search(rf'(?<!\w){name}\b(?! = )', whole)
+
+
+#: Whose experiment a config is, as its header says.
+WHOSE = ("The paper's experiment", "The release's run", 'Ours')
+#: A gain: `52.8 -> 62.8`, `from 89.2 to 90.0`.
+GAIN = re.compile(r'\d+(\.\d+)? (->|to) \d')
+
+
+def header(path):
+    """The comment that a config begins with, its lines without the sign."""
+    lines = path.read_text().splitlines()
+    return [line[1:].strip() for line in itertools.takewhile(lambda x: x.startswith('#'), lines)]
+
+
+def merging(paths):
+    """Those of OKDHP may lack the words until their headers are written anew."""
+    reason = 'headers of OKDHP are written on another branch'
+    mark = pytest.mark.xfail(reason=reason, strict=False)
+    return [pytest.param(p, id=p.stem, marks=[mark] * (p in OKDHP)) for p in paths]
+
+
+@pytest.mark.parametrize('path', merging(SHIPPED))
+def test_a_config_says_whose_experiment_it_is_and_claims_no_number_of_another(path):
+    found = [words for line in header(path) for words in WHOSE if line.startswith(words)]
+    assert len(found) == 1
+    if found == ['Ours']:
+        assert not GAIN.search(' '.join(header(path)))
 
 
 def test_the_model_index_has_every_shipped_config():

@@ -93,6 +93,7 @@ RUN = [
     'default_hooks.logger.interval=1',
     'env_cfg.dist_cfg.backend=gloo',
     'randomness.seed=0',
+    'load_from=None',
 ]
 # Hourglasses of the shipped width need gigabytes for Adam alone.
 NARROW = [
@@ -299,7 +300,8 @@ def test_config_with_its_own_guides_trains_resumes_tests_and_exports(config, fol
     lay_out(config, folder)
     cfg = Config.fromfile(config)
     number = len(cfg.custom_hooks) - 1
-    options = ['model.backbone.init_cfg=None', f'custom_hooks.{number}.num_guides=1']
+    options = ['model.backbone.init_cfg=None']  # its guides: copies of the run itself
+    options += [f'custom_hooks.{number}.{s}' for s in ('guides=generations', 'num_guides=1')]
     if 'teachers' in cfg.custom_hooks[number]:
         options.append(f'custom_hooks.{number}.teachers.0.checkpoint=None')
     train = ['mim', 'train', 'mmpose', config]

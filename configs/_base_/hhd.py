@@ -18,11 +18,18 @@ _hhd_head = dict(
             dict(type='SmoothL1Loss', use_target_weight=True),
             dict(type='KeypointMSELoss', use_target_weight=True, loss_weight=0.0)
         ]))
-_hhd = dict(
+_hhd_released = dict(  # the release's loss, its weight of 0.5 and no target weights
     name='hhd',
-    # the release's loss; its weight of 0.5 drowns the coordinates of a pretrained student
-    loss=dict(type='HHDLoss', mode='released'),
-    balance=True,
-    weight=10.0,  # ours: times the gradient of the coordinates' loss, docs/pretrained_search.md
+    loss=dict(type='HHDLoss', mode='released', use_target_weight=False),
     student='head.final_layer',
     teacher='head.final_layer')
+_jitter_released = dict(
+    type='RandomBBoxTransform',
+    shift_prob=0,
+    rotate_factor=80,  # MMPose's defaults, where its LiteHRNet has 60
+    scale_factor=(0.5, 1.5))  # and 0.75 to 1.25
+_hhd = dict(
+    _hhd_released,
+    loss=dict(type='HHDLoss', mode='released'),  # with target weights
+    balance=True,  # the release's weight drowns the coordinates of a pretrained student
+    weight=10.0)  # ours: times the gradient of the coordinates' loss, docs/pretrained_search.md

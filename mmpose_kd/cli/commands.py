@@ -13,6 +13,7 @@ from .generations import generations
 from .make_data import make_data
 from .methods import methods
 from .setup_mmcv import setup_mmcv
+from .verify import verify
 from .wrap import wrap
 
 
@@ -23,6 +24,6 @@ def commands() -> None:
 
 
 for command in (
-    methods, advise, wrap, export, gain, generations, make_data, demo, setup_mmcv,
+    methods, advise, wrap, verify, export, gain, generations, make_data, demo, setup_mmcv,
 ):  # fmt: skip
     commands.add_command(command)

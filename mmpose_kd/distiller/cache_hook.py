@@ -42,6 +42,8 @@ class TeacherCacheHook(Hook):
         ValueError: A setting out of its range.
     """
 
+    keeps_files = True  # so a dry run goes without it
+
     def __init__(
         self,
         path: str,

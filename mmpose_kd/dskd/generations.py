@@ -15,10 +15,10 @@ from mmengine.config import Config
 from ..core.checkpoints import is_whole_checkpoint
 from ..core.checks import refusal
 from ..core.config_file import read_config
-from ..core.recipe import changed
+from ..core.recipe import changed, type_name
 from ..core.sole_call import sole_call
 from ..core.whole_files import write_whole
-from .recipe import misfit
+from .recipe import HOOK, misfit
 
 DONE = 'generation.json'
 
@@ -45,9 +45,12 @@ def train_generations(
 
     Generation 0 is the plain training; generation g starts from its own initial weights (seed +
     g) and is guided by 0 to g - 1 from its first step on, at the default weights of
-    :class:`DSKDHook`. Each runs in a process of its own, resumes from its last checkpoint, and
-    is not run again once it is finished. ``count`` of them cost somewhat more than ``count``
-    trainings: a guided step takes about one forward pass more for each guide.
+    :class:`DSKDHook`. A config that has the hook without ``guides`` keeps its settings: bigger
+    ``teachers`` then guide from generation 0 on, and the finished trainings join them.
+
+    Each runs in a process of its own, resumes from its last checkpoint, and is not run again
+    once it is finished. ``count`` of them cost somewhat more than ``count`` trainings: a guided
+    step takes about one forward pass more for each guide.
 
     Args:
         config: The plain config, a file or an installed one's name.
@@ -59,12 +62,13 @@ def train_generations(
         All generations, the student's last.
 
     Raises:
-        ValueError: DSKD does not fit the config, or the folder holds generations of another one.
+        ValueError: DSKD does not fit the config, its hook has guides already, or the folder holds
+            generations of another one.
         subprocess.CalledProcessError: A training failed; its own message was printed.
     """
     cfg = read_config(config)
     cfg.merge_from_dict(options or {})
-    why = misfit(cfg.to_dict())
+    why = misfit(_without_hook(cfg, config))
     if why is not None:
         raise ValueError(f'{config}: {why}')
     if count < 2:
@@ -76,12 +80,32 @@ def train_generations(
     return found
 
 
+def _without_hook(cfg: Config, config: str) -> dict:
+    """The config without a :class:`DSKDHook` of its own, which must have no guides.
+
+    Raises:
+        ValueError: It has, or there are several.
+    """
+    plain = cfg.to_dict()
+    hooks = plain.get('custom_hooks') or []
+    own = [hook for hook in hooks if type_name(hook) == HOOK]
+    if len(own) > 1 or any(hook.get('guides') is not None for hook in own):
+        raise ValueError(
+            f'{config}: custom_hooks: {HOOK} has guides already: leave guides out, as each '
+            'generation gets the finished ones before it; its teachers guide all of them'
+        )
+    return {**plain, 'custom_hooks': [hook for hook in hooks if hook not in own]}
+
+
 def _config_of(cfg: Config, number: int, earlier: list[Generation]) -> Config:
     """The config of a generation."""
     made = cfg.to_dict()
     if earlier:
         guides = [str(one.checkpoint) for one in earlier]
-        made = changed(made, hooks=(dict(type='DSKDHook', guides=guides),))
+        made = changed(made, hooks=(dict(type=HOOK),))
+        for hook in made['custom_hooks']:
+            if type_name(hook) == HOOK:
+                hook['guides'] = guides
     made = Config(made)
     randomness = dict(made.get('randomness') or {})
     randomness['seed'] = (randomness.get('seed') or 0) + number

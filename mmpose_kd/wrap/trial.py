@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
-import io
 import itertools
-import logging
-import tempfile
-import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Optional
 
-import torch
 from mmengine.config import Config
 from mmengine.hooks import Hook
-from mmengine.logging import MessageHub, MMLogger
-from mmengine.registry import DefaultScope
-from mmengine.runner import Runner
-from mmengine.visualization import Visualizer
-from mmpose.registry import DATASETS, HOOKS
-from mmpose.visualization import PoseLocalVisualizer
+from mmpose.registry import DATASETS
 from torch.utils.data import Dataset
 
-from ..core.config_file import reason
-from ..core.random_state import random_states_kept
-from ..core.recipe import type_name
+from ..core.dry_run import (
+    Enough,
+    apart,
+    close_log,
+    copied,
+    dry_runner,
+    leave_nothing,
+    losses_of,
+    told,
+)
+from ..core.weight_sources import take_out, weight_sources
 from .made_up import made_up_samples, metainfo_of
 
 BATCH = 2  # BatchNorm after a global pooling needs more than one
@@ -74,29 +70,16 @@ def tried(config: Config) -> Trial:
     Raises:
         TrialError: It cannot; the message is one line.
     """
-    settings, file = copy.deepcopy(config._cfg_dict), config.filename
-    cfg = Config(settings, filename=file, format_python_code=False)  # which takes a second
-    left_out = [*_without_addresses(cfg)]
-    if not torch.cuda.is_available() and type_name(cfg.get('optim_wrapper')) == 'AmpOptimWrapper':
-        wrapper = {k: v for k, v in cfg.optim_wrapper.items() if k not in ('dtype', 'loss_scale')}
-        cfg.optim_wrapper = {**wrapper, 'type': 'OptimWrapper'}
-        left_out.append('in full precision')
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(_mmengine_as_before())
-        stack.enter_context(random_states_kept())
-        stack.enter_context(warnings.catch_warnings())
-        warnings.simplefilter('ignore')
-        stack.enter_context(contextlib.redirect_stdout(io.StringIO()))  # data sets print
-        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix='mmpose-kd-'))
+    cfg = copied(config)
+    without = take_out([s for s in weight_sources(cfg._cfg_dict) if s.is_address])
+    left_out = [f'{words}, as the weights stand at an address' for words in without]
+    with apart(cfg.get('default_scope') or 'mmpose') as folder:
+        left_out += leave_nothing(cfg, folder)
         try:
-            scope = cfg.get('default_scope') or 'mmpose'
-            with DefaultScope.overwrite_default_scope(scope):
-                samples, missing = _samples(cfg)
-            losses, device = _steps(cfg, samples, folder)
+            samples, missing = _samples(cfg)
+            losses, device = _steps(cfg, samples)
         except Exception as error:  # whatever is wrong in a config
-            ours = isinstance(error, ValueError) and ': ' in str(error)
-            told = ' '.join(str(error).split()) if ours else reason(error)
-            raise TrialError(f'the first training step fails: {told}') from error
+            raise TrialError(f'the first training step fails: {told(error)}') from error
     infinite = [name for name, value in losses.items() if not abs(value) < float('inf')]
     if infinite:
         raise TrialError(f'the first training step gives {infinite[0]}={losses[infinite[0]]}')
@@ -145,10 +128,6 @@ def _samples(cfg: Config) -> tuple[_Samples, Optional[str]]:
 # ------------------------------------------------------------------------------- the step
 
 
-class _Enough(Exception):
-    """The step is made."""
-
-
 class _StopAfter(Hook):
     """Ends the training, and keeps the losses."""
 
@@ -159,33 +138,15 @@ class _StopAfter(Hook):
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
         """Count."""
-        self.losses = {k: float(v) for k, v in (outputs or {}).items() if 'loss' in k}
+        self.losses = losses_of(outputs)
         self.left -= 1
         if self.left == 0:
-            raise _Enough
+            raise Enough
 
 
-#: hooks of MMEngine and MMPose that write or draw
-WRITING = ('timer', 'logger', 'checkpoint', 'visualization', 'badcase')
-
-
-def _steps(cfg: Config, samples: _Samples, folder: str) -> tuple[dict[str, float], str]:
+def _steps(cfg: Config, samples: _Samples) -> tuple[dict[str, float], str]:
     """Losses of the last step, and the device."""
-    for name in ('val', 'test'):
-        for part in ('dataloader', 'cfg', 'evaluator'):
-            cfg[f'{name}_{part}'] = None
-    cfg.default_hooks = {
-        **{k: v for k, v in (cfg.get('default_hooks') or {}).items() if k not in WRITING},
-        **dict.fromkeys(('timer', 'logger', 'checkpoint')),
-    }
-    cfg.custom_hooks = [
-        hook
-        for hook in cfg.get('custom_hooks') or []
-        if not getattr(_hook_class(hook), 'needs_validation', False)
-    ]
-    cfg.update(work_dir=folder, resume=False, log_level='CRITICAL', visualizer=None)
-    cfg.update(launcher='none', experiment_name=None)
-    runner = Runner.from_cfg(cfg)
+    runner = dry_runner(cfg)
     loader = cfg['train_dataloader']
     runner._train_dataloader = dict(  # not in the config, which is logged as a text
         batch_size=BATCH,
@@ -198,58 +159,8 @@ def _steps(cfg: Config, samples: _Samples, folder: str) -> tuple[dict[str, float
     runner.register_hook(stop, 'LOWEST')
     try:
         runner.train()
-    except _Enough:
+    except Enough:
         pass
     finally:
-        for handler in list(runner.logger.handlers):
-            if isinstance(handler, logging.FileHandler):
-                handler.close()  # its file is in the folder that goes
+        close_log(runner)
     return stop.losses, str(next(runner.model.parameters()).device)
-
-
-def _hook_class(hook: dict) -> Optional[type]:
-    kind = hook.get('type')
-    return kind if isinstance(kind, type) else HOOKS.get(type_name(hook))
-
-
-def _without_addresses(cfg: Config) -> Iterator[str]:
-    """Take out what would be fetched, in place; what that was, in words."""
-
-    def is_address(source) -> bool:
-        return isinstance(source, str) and '://' in source
-
-    found = set()
-
-    def look(node) -> None:
-        if isinstance(node, dict):
-            for key, value in node.items():
-                source = value.get('checkpoint') if isinstance(value, dict) else None
-                if (key == 'init_cfg' and is_address(source)) or (
-                    key in ('checkpoint', 'pretrained', 'load_from') and is_address(value)
-                ):
-                    node[key] = None
-                    found.add(key)
-                else:
-                    look(value)
-        elif isinstance(node, (list, tuple)):
-            for value in node:
-                look(value)
-
-    look(cfg._cfg_dict)
-    if found & {'init_cfg', 'pretrained', 'load_from'}:
-        yield 'from random weights, as those to start from stand at an address'
-    if 'checkpoint' in found:
-        yield 'with an untrained teacher, as its checkpoint stands at an address'
-
-
-@contextlib.contextmanager
-def _mmengine_as_before() -> Iterator[None]:
-    """A Runner becomes the current one of the process; take that back."""
-    managers = (MMLogger, MessageHub, DefaultScope, Visualizer, PoseLocalVisualizer)
-    saved = [manager._instance_dict.copy() for manager in managers]
-    try:
-        yield
-    finally:
-        for manager, instances in zip(managers, saved):
-            manager._instance_dict.clear()
-            manager._instance_dict.update(instances)

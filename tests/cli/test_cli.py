@@ -37,7 +37,7 @@ def test_help_names_every_command(capsys):
     shown = capsys.readouterr().out
     for name in (
         'methods', 'advise', 'wrap', 'make-data', 'export', 'demo', 'gain', 'generations',
-        'setup-mmcv',
+        'setup-mmcv', 'verify',
     ):  # fmt: skip
         assert re.search(rf'^  {name}\s', shown, re.MULTILINE)
 
@@ -52,6 +52,11 @@ def test_help_names_every_command(capsys):
         (
             'demo',
             ('--out DIR', '--method NAME', '--data DIR', '--epochs N', '--persons N', '--seed S'),
+        ),
+        (
+            'verify',
+            ('CONFIG', '--data-root DIR', '--batch-size N', '--num-images N', '--gpus N')
+            + ('--device [cpu|cuda]', '--no-weights', '--cfg-options K=V'),
         ),
         ('methods', ()),
         ('advise', ('CONFIG',)),

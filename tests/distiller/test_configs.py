@@ -5,11 +5,13 @@ from mmengine.config import Config
 from mmpose.registry import MODELS
 
 from ..helpers.configs import (
+    DEEPPOSE_WHOLEBODY,
     DISTILLERS,
     HHD,
     OTHER_STUDENT,
     REPEATED,
     TCD,
+    deeppose_wholebody,
     each,
     flat,
     of_mmpose,
@@ -25,7 +27,9 @@ def test_a_student_with_teachers_has_the_inherited_backbone_and_hooks(path, tmp_
     theirs = upstream(path, tmp_path)
     student = model.deployed().config(cfg.model.to_dict())
     stock = theirs.to_dict()['model']
-    if path.stem.startswith('hhd_litehrnet30'):
+    if path.stem in DEEPPOSE_WHOLEBODY:
+        stock = deeppose_wholebody(tmp_path).to_dict()['model']
+    if 'litehrnet30' in path.stem:
         theirs30 = theirs_of_litehrnet30(theirs, tmp_path)
         stock['backbone'] = theirs30['backbone']
     ours, stock = (flat(Config(one).to_dict()) for one in (student, stock))

@@ -7,7 +7,8 @@ from mmengine.config import Config
 from mmpose_kd.cli import main
 from mmpose_kd.dskd import generations
 
-from ..helpers.dskd_runs import dskd_config, saved, without_dskd
+from ..helpers.dskd_runs import dskd_config, saved, with_17, without_dskd
+from ..helpers.models import RESNET
 
 
 @pytest.fixture
@@ -61,3 +62,36 @@ def test_a_config_that_dskd_does_not_fit_is_refused_before_any_training(plain, t
     assert main(['generations', str(plain), '--work-dir', str(out), '--generations', '1']) == 1
     assert 'give 2 or more' in capfd.readouterr().err
     assert not list(out.rglob('*.pth'))
+
+
+def with_hook(plain, tmp_path, **settings):
+    cfg = Config.fromfile(plain)
+    cfg.custom_hooks = [*cfg.custom_hooks, dict(type='DSKDHook', **settings)]
+    cfg.dump(tmp_path / 'hooked.py')
+    return ['generations', str(tmp_path / 'hooked.py'), '--work-dir', str(tmp_path / 'out')]
+
+
+@pytest.mark.slow
+def test_a_bigger_teacher_guides_all_generations_and_the_finished_ones_join_it(
+    plain, tmp_path, capfd
+):
+    bigger = Config(dict(model=with_17(dict(RESNET, base_channels=16))))
+    bigger.model.head.in_channels = 128
+    bigger.dump(tmp_path / 'bigger.py')
+    teacher = dict(config=str(tmp_path / 'bigger.py'), checkpoint=None)
+    options = with_hook(plain, tmp_path, teachers=[teacher], form='hard', alpha=2.0)
+    assert main([*options, '--generations', '3']) == 0
+    hooks = [
+        Config.fromfile(tmp_path / f'out/generation_{g}.py').custom_hooks[-1] for g in range(3)
+    ]
+    assert all((hook.form, hook.alpha) == ('hard', 2.0) for hook in hooks)
+    assert [len(hook.get('guides') or []) for hook in hooks] == [0, 1, 2]
+    names = [g['name'] for g in saved(tmp_path / 'out/generation_2/epoch_3.pth')['dskd']['guides']]
+    assert names == ['guide0', 'guide1', 'guide2']
+    assert (tmp_path / 'out/student/student.pth').is_file()
+
+
+def test_a_hook_that_has_guides_already_is_refused(plain, tmp_path, capfd):
+    assert main(with_hook(plain, tmp_path, guides='generations')) == 1
+    assert 'custom_hooks: DSKDHook has guides already: leave guides out' in capfd.readouterr().err
+    assert not (tmp_path / 'out').exists()

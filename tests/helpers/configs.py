@@ -26,6 +26,7 @@ OCD = [path for path in SHIPPED if path.stem.startswith('ocd_')]
 DSKD = [path for path in SHIPPED if path.stem.startswith('dskd_')]
 DISTILLERS = [path for path in SHIPPED if path not in OKDHP + OCD + DSKD]
 HHD = [path for path in DISTILLERS if path.stem.startswith('hhd_')]
+HHD_PAPER = [path for path in HHD if path.stem.startswith('hhd_paper_')]
 TCD = [path for path in DISTILLERS if path.stem.startswith('tcd_')]
 #: the networks of OKDHP's paper, which MMPose does not have
 OKDHP_PAPER = [path for path in OKDHP if path.stem.startswith('okdhp_paper_')]
@@ -43,6 +44,8 @@ OTHER_STUDENT = {
     'tcd_rtmpose-s_coco-wholebody': RTMPOSE_S,
     'ocd_small_head_simcc_coco': {'head.deconv_out_channels'},
 }  # fmt: skip
+#: MMPose has only the heatmap model of their backbone for their data, and DeepPose for COCO.
+DEEPPOSE_WHOLEBODY = ('ocd_deeppose_res50_coco-wholebody', 'tcd_deeppose_res50_coco-wholebody')
 
 # Heads whose deconvolutions have 256 channels each if nothing is said of them.
 WITH_DECONVOLUTIONS = (
@@ -53,15 +56,19 @@ WITH_DECONVOLUTIONS = (
 )
 
 
-#: The method and model of another config, for other data: slow tests take these too.
+#: The method and model of another config, for other data or a run of another length: slow tests
+#: take these too.
 REPEATED = [
     CONFIGS / f'{name}.py'
     for name in (
         'dskd_hrnet-w32_ap10k', 'dskd_hrnet-w32_coco', 'dskd_hrnetv2_wflw',
         'dskd_litehrnet18_coco', 'dskd_litehrnet18_mpii',
-        'dskd_mobilenetv2_mpii', 'hhd_litehrnet18_mpii', 'hhd_litehrnet30_coco',
-        'hhd_litehrnet30_mpii', 'hhd_mobilenetv2_mpii', 'hhd_mobilenetv2_onehand10k',
-        'ocd_deeppose_res50_coco-wholebody', 'ocd_deeppose_res50_onehand10k',
+        'dskd_mobilenetv2_mpii', 'dskd_paper_litehrnet18_coco', 'hhd_litehrnet18_mpii',
+        'hhd_litehrnet30_coco', 'hhd_litehrnet30_mpii', 'hhd_mobilenetv2_mpii',
+        'hhd_mobilenetv2_onehand10k', 'hhd_paper_litehrnet18_coco', 'hhd_paper_litehrnet18_mpii',
+        'hhd_paper_litehrnet30_coco', 'hhd_paper_litehrnet30_mpii',
+        'ocd_deeppose_res50_coco-wholebody', 'ocd_session_deeppose_res50_coco',
+        'tcd_deeppose_res50_coco-wholebody', 'ocd_deeppose_res50_onehand10k',
         'ocd_rtmpose-m_ap10k', 'ocd_rtmpose-s_coco-wholebody', 'okdhp_hourglass4_coco',
         'okdhp_hourglass4_mpii', 'okdhp_hourglass8_coco', 'okdhp_hrnet_ap10k',
         'okdhp_mobilenetv2_onehand10k',
@@ -175,6 +182,14 @@ def of_mmpose(name, folder):
     """A config of MMPose's own, inherited by an empty one in ``folder``."""
     (folder / 'stock.py').write_text(f"_base_ = ['{name}']\n")
     return Config.fromfile(folder / 'stock.py')
+
+
+def deeppose_wholebody(folder):
+    """The plain config that :data:`DEEPPOSE_WHOLEBODY` train: COCO's, but for the keypoints."""
+    name = 'topdown_regression/coco/td-reg_res50_8xb64-210e_coco-256x192.py'
+    stock = of_mmpose(f'mmpose::body_2d_keypoint/{name}', folder)
+    stock.model.head.num_joints = 133
+    return stock
 
 
 def flat(node, prefix=''):

@@ -7,12 +7,15 @@ from mmpose.registry import KEYPOINT_CODECS, MODELS
 from mmpose_kd.ocd_tcd.entry import head_input_size
 
 from ..helpers.configs import (
+    CONFIGS,
+    DEEPPOSE_WHOLEBODY,
     OCD,
     OTHER_STUDENT,
+    REPEATED,
     TCD,
+    deeppose_wholebody,
     each,
     flat,
-    of_mmpose,
     on_meta,
     unscoped,
     upstream,
@@ -29,7 +32,7 @@ def pipelines(cfg):
     ]
 
 
-@each(OCD)
+@each(OCD, slow=REPEATED)
 def test_the_deployed_part_is_the_model_of_the_inherited_config(path, tmp_path):
     """At full size and with its pretrained weights, but for the listed exceptions."""
     cfg, model = on_meta(path)
@@ -39,17 +42,15 @@ def test_the_deployed_part_is_the_model_of_the_inherited_config(path, tmp_path):
     ours = {k: v.shape for k, v in model.head.deployed().state_dict(model.state_dict()).items()}
     assert ours == {k: v.shape for k, v in plain.state_dict().items()}
     stock = upstream(path, tmp_path)
-    if path.stem == 'ocd_deeppose_res50_coco-wholebody':  # COCO's, but for the keypoints
-        name = 'topdown_regression/coco/td-reg_res50_8xb64-210e_coco-256x192.py'
-        stock = of_mmpose(f'mmpose::body_2d_keypoint/{name}', tmp_path)
-        stock.model.head.num_joints = 133
+    if path.stem in DEEPPOSE_WHOLEBODY:
+        stock = deeppose_wholebody(tmp_path)
     ours, theirs = flat(Config(student).to_dict()), flat(stock.to_dict()['model'])
     keys = [k for k in ours.keys() | theirs.keys() if not k.endswith('_scope_')]
     other = {k for k in keys if ours.get(k, 'not given') != theirs.get(k, 'not given')}
     assert other == OTHER_STUDENT.get(path.stem, set())
 
 
-@each(OCD)
+@each(OCD, slow=REPEATED)
 def test_configs_of_ocd_report_both_heads_and_teach_places_between_pixels(path, tmp_path):
     cfg, model = on_meta(path)
     head, theirs = model.head, upstream(path, tmp_path)
@@ -63,7 +64,7 @@ def test_configs_of_ocd_report_both_heads_and_teach_places_between_pixels(path, 
         assert [*ours[:-2], ours[-1]] == [*stock[:-2], stock[-1]]
 
 
-@each(TCD)
+@each(TCD, slow=REPEATED)
 def test_configs_of_tcd_teach_by_the_teachers_codec_in_all_pipelines(path, tmp_path):
     cfg, model = on_meta(path)
     task, cross = model.distill
@@ -77,3 +78,15 @@ def test_configs_of_tcd_teach_by_the_teachers_codec_in_all_pipelines(path, tmp_p
         for name in ('input_size', 'heatmap_size', 'sigma'):
             assert getattr(codec.heatmap, name) == getattr(head.decoder, name)
         assert codec.heatmap.unbiased
+
+
+def test_the_papers_case_starts_from_the_plain_run_that_it_is_compared_with():
+    """As a whole training, and as a session of a model that is trained already."""
+    whole, session = (
+        Config.fromfile(CONFIGS / f'ocd{name}_deeppose_res50_coco.py') for name in ('', '_session')
+    )
+    assert whole.load_from is None and whole.train_cfg.max_epochs == 210
+    assert 'td-reg_res50_8xb64-210e_coco-256x192-' in session.load_from
+    assert session.train_cfg.max_epochs == 20 < 210
+    assert max(session.param_scheduler[1].milestones) < 20
+    assert session.model == whole.model
