@@ -10,7 +10,7 @@ import mmpose_kd
 PACKAGE = Path(mmpose_kd.__file__).parent
 METHODS = {'okdhp', 'hhd', 'ocd_tcd', 'dskd', 'pkd'}
 SHARED = ('core', 'losses', 'distiller')  # each may import those before it
-TOOLS = {'gain', 'demo', 'cli'}
+TOOLS = {'gain', 'demo', 'cli', 'inspection'}
 #: what lies beside the folders, and what it may import
 TOP = {
     'version': set(),

@@ -258,6 +258,15 @@ class PoseDistiller(BaseModel):
                 taught[n] = dict(zip(paths, outputs))
         return taught
 
+    def prepare_panels(self, model, cfg, checkpoint: dict, path) -> None:
+        """Read the teachers outside of a run, see :func:`mmpose_kd.inspection.draw_sheets`.
+
+        Raises:
+            ValueError: One cannot be read.
+        """
+        for teacher in self.teachers:
+            teacher.load()
+
     def panels(self, view: View) -> list[Panel]:
         """What the teachers say, and what the entries have to show, see :class:`Showing`."""
         inputs, samples = view.inputs, view.samples

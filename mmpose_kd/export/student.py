@@ -6,7 +6,7 @@ import copy
 import os
 import tempfile
 from pathlib import Path
-from typing import Optional, Union
+from typing import NamedTuple, Optional, Union
 
 import numpy as np
 import torch
@@ -128,9 +128,7 @@ def export_student(
         give = 'give onnx=True (--onnx) as well, it is about the ONNX file'
         raise refusal('export_student.half', half, give)
     config, checkpoint, out = Path(config), Path(checkpoint), Path(out)
-    for path in (config, checkpoint):
-        if not path.is_file():
-            raise FileNotFoundError(f'{path}: no such file')
+    _check_there(config, checkpoint)
     targets = [out / 'student.pth', out / 'student.py', *([out / 'student.onnx'] * onnx)]
     for path in targets:
         if path.exists() and not force:
@@ -138,14 +136,7 @@ def export_student(
     if onnx:
         onnx_packages()
     step('reading config and checkpoint')
-    cfg = _read_config(config)
-    if DefaultScope.get_current_instance() is None:
-        init_default_scope(cfg.get('default_scope') or 'mmpose')
-    saved = _read(checkpoint)
-    state = _state_of(saved, checkpoint)
-    compare_with_run(cfg, stated_config(saved), str(config))
-
-    trained = _load(cfg.model, state, f'{checkpoint} does not fit {config}', _origin(saved))
+    cfg, saved, state, trained = load_trained(config, checkpoint)
     record, passed_over = None, None
     if branch == 'best':
         record, passed_over = _best(cfg, config, checkpoint, saved, trained, allow_bigger)
@@ -199,6 +190,46 @@ def export_student(
 
 
 # --------------------------------------------------------------------- what was given
+
+
+class Trained(NamedTuple):
+    """What a training left.
+
+    Attributes:
+        cfg: Its config.
+        saved: What the checkpoint holds.
+        state: The weights of it.
+        model: The model in training with these weights, in evaluation mode.
+    """
+
+    cfg: Config
+    saved: dict
+    state: dict
+    model: BaseModel
+
+
+def load_trained(config: Path, checkpoint: Path) -> Trained:
+    """The model of a config with the weights of a checkpoint, which must fit strictly.
+
+    Raises:
+        ExportError: They do not fit, or one cannot be read.
+        FileNotFoundError: No such file.
+    """
+    _check_there(config, checkpoint)
+    cfg = _read_config(config)
+    if DefaultScope.get_current_instance() is None:
+        init_default_scope(cfg.get('default_scope') or 'mmpose')
+    saved = _read(checkpoint)
+    state = _state_of(saved, checkpoint)
+    compare_with_run(cfg, stated_config(saved), str(config))
+    problem = f'{checkpoint} does not fit {config}'
+    return Trained(cfg, saved, state, _load(cfg.model, state, problem, _origin(saved)))
+
+
+def _check_there(*paths: Path) -> None:
+    for path in paths:
+        if not path.is_file():
+            raise FileNotFoundError(f'{path}: no such file')
 
 
 def _read_config(config: Path) -> Config:

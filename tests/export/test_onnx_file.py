@@ -53,10 +53,12 @@ def run_of(folder, model, seed=0, **affine):
     cfg.dump(folder / 'run.py')
     trained = randomize(build(copy.deepcopy(cfg.model), init=False), seed)
     for name, weights in trained.named_parameters():
-        if name.startswith('head.deploy.head.fc.'):  # coordinates inside the crop
-            weights.data = weights.data * (0.02 if name.endswith('weight') else 0) + 0.4 * (
-                name.endswith('bias')
-            )
+        if name == 'head.deploy.head.fc.weight':  # so that coordinates lie inside the crop
+            weights.data *= 0.02
+        elif name.startswith('head.deploy.') and name.endswith('final_layer.weight'):
+            weights.data *= 0.01  # so that a softmax has no single place
+        elif name == 'head.deploy.head.fc.bias':
+            weights.data[:] = 0.4
     torch.save(dict(state_dict=trained.state_dict(), meta={}), folder / 'epoch_1.pth')
     return folder / 'run.py', folder / 'epoch_1.pth', folder / 'out'
 
@@ -219,6 +221,6 @@ def test_rtmlib_finds_what_mmpose_finds_on_a_photograph(tmp_path, kind, packages
     found, scores = pose(picture, boxes)
     pixels = np.abs(found - wanted) / scale[:, None] * SIZE
     centres = np.reshape(boxes, (3, 2, 2)).mean(1)
-    inside = (np.abs(wanted - centres[:, None]) * 2 < scale[:, None]).all(-1)
-    assert inside.mean() > 0.5 and (scores[inside] > 0).all()
+    inside = (np.abs(wanted - centres[:, None]) * 2 <= 1.001 * scale[:, None]).all(-1)
+    assert wanted.std((0, 1)).min() > 1 and inside.mean() > 0.5 and (scores[inside] > 0).all()
     assert pixels[inside].max() < 0.5, pixels.max()
