@@ -168,6 +168,11 @@ def check_mim(python, package, cwd):
     assert code == 0, shown
     assert 'config id: okdhp_hrnet_coco' in shown
 
+    # there are no checkpoints: what mim says last names the reason and the way
+    code, shown = call(*mim, 'download', 'mmpose-kd', '--config', Path(CONFIG).stem, cwd=cwd)
+    told = 'no_checkpoints_are_published,_train_your_own_with_mim_train_mmpose-kd'
+    assert code and told in shown.partition('Expected fields')[2], shown
+
     # It gets as far as the data set: the config was read, inherited from MMPose's, and the
     # model built.
     stop = 'train_dataloader.dataset.type=NoSuchDataset'
