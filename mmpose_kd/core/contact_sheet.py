@@ -42,11 +42,12 @@ def contact_sheet(
     colours = colormaps['hsv'](np.linspace(0, 0.92, max(keypoints, 1)))
     columns = max(min(COLUMNS, len(pictures)), 2)
     rows = -(-len(pictures) // columns)
-    height = WIDTH * picture.shape[0] / picture.shape[1] + 0.55
+    below = 0.28 if any(panel.note for panel in pictures) else 0.06
+    height = WIDTH * picture.shape[0] / picture.shape[1] + below + 0.27
     legend = names if 0 < len(names) <= MOST_NAMES else []
     legend_columns = max(1, int(columns * WIDTH // 1.15))
     legend_height = 0.22 * -(-len(legend) // legend_columns) + 0.1 if legend else 0.0
-    table_heights = [0.9 + 0.26 * len(one.rows) for one in tables]
+    table_heights = [0.75 + 0.22 * len(one.rows) for one in tables]
     sizes = [0.35, *[height] * rows, *table_heights, legend_height]
     figure = Figure(figsize=(columns * WIDTH + 0.2, sum(sizes)))
     total = sum(sizes)
@@ -57,15 +58,15 @@ def contact_sheet(
         for column, panel in enumerate(pictures[row * columns : (row + 1) * columns]):
             place = (
                 (column + 0.03) / columns,
-                bottom + 0.28 / total,
+                bottom + below / total,
                 0.94 / columns,
-                (height - 0.55) / total,
+                (height - below - 0.27) / total,
             )
             _draw(figure.add_axes(place), panel, picture, number, colours)
     for panel, size in zip(tables, table_heights):
         bottom -= size / total
         left = 1.0 / (columns * WIDTH + 0.2)
-        place = (left, bottom + 0.5 / total, 0.98 - left, (size - 0.8) / total)
+        place = (left, bottom + 0.38 / total, 0.98 - left, (size - 0.68) / total)
         _draw_table(figure.add_axes(place), panel, number, names)
     if legend:
         figure.legend(
