@@ -16,7 +16,7 @@ TOP = {
     'version': set(),
     'compat': {'version'},
     'records': set(),
-    'export': {'core', 'records'},
+    'export': {'core', 'records', 'version'},
     '__init__': {'compat', 'version', 'export', 'wrap', 'hooks', *SHARED, *METHODS},
     '_mmcv_ext_stub': set(),
 }
@@ -31,7 +31,7 @@ def allowed(room: str) -> set:
     if room == 'hooks':
         return {'core', 'losses', 'distiller'}
     if room == 'export':
-        return {'core', 'records'}
+        return {'core', 'records', 'version'}
     if room in TOOLS:
         return {*TOP, *SHARED, *METHODS, *TOOLS, 'hooks', 'export', 'wrap'}
     if room == 'wrap':

@@ -10,8 +10,6 @@ from typing import Optional
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from ..core.steps import heard_by
-
 DELAY = 3.0  # seconds
 
 
@@ -25,6 +23,8 @@ def steps_shown(total: int, console: Optional[Console] = None) -> Iterator[None]
         total: How many steps there are.
         console: Where it is shown. None: stderr.
     """
+    from ..core.steps import heard_by
+
     console = Console(stderr=True) if console is None else console
     bar = Progress(
         TextColumn('{task.description}'), BarColumn(20), TimeElapsedColumn(),

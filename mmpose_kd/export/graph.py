@@ -107,8 +107,8 @@ class StudentGraph(nn.Module):
             return None
         preprocessor = self.model.data_preprocessor
         mean, std = (s.flatten() for s in (preprocessor.mean, preprocessor.std))
-        # as they are written: float32 makes 123.675 of it 123.67500305...
-        return [round(float(x), 6) for x in mean], [round(float(x), 6) for x in std]
+        # as they are written: float32 makes 123.675003 of 123.675
+        return [round(float(x), 4) for x in mean], [round(float(x), 4) for x in std]
 
     def raw(self, pictures: Tensor) -> list[Tensor]:
         """The head's own outputs for pictures (B, C, h, w) in the form of the setting."""

@@ -145,6 +145,7 @@ def write_onnx(
         )
     if graph.drawn:
         del written.graph.output[len(graph.names) :]
+    _fix_shapes(written, pictures.shape[1:], runtime, path)
     _state(onnx, written, graph, channels)
     onnx.checker.check_model(written)
     onnx.save(written, str(path))
@@ -314,6 +315,14 @@ def decoded(graph: StudentGraph, raw: list[Tensor]) -> tuple[Tensor, Tensor]:
 
 
 # ------------------------------------------------------------------------ what is told
+
+
+def _fix_shapes(written, picture, runtime, path: Path) -> None:
+    """State every side but the batch as a number: the exporters do not follow all of them."""
+    found = _session(runtime, path).run(None, {'input': np.zeros((1, *picture), np.float32)})
+    for output, array in zip(written.graph.output, found):
+        for side, length in list(zip(output.type.tensor_type.shape.dim, array.shape))[1:]:
+            side.dim_value = length
 
 
 def _state(onnx, written, graph: StudentGraph, channels: str) -> None:

@@ -51,7 +51,9 @@ def run_of(folder, model, seed=0, **affine):
     )
     folder.mkdir(exist_ok=True)
     cfg.dump(folder / 'run.py')
-    trained = randomize(build(copy.deepcopy(cfg.model), init=False), seed)
+    trained = build(copy.deepcopy(cfg.model), init=False)
+    axes = {name: x.clone() for name, x in trained.named_parameters() if 'linspace' in name}
+    randomize(trained, seed)
     for name, weights in trained.named_parameters():
         if name == 'head.deploy.head.fc.weight':  # so that coordinates lie inside the crop
             weights.data *= 0.02
@@ -59,6 +61,8 @@ def run_of(folder, model, seed=0, **affine):
             weights.data *= 0.01  # so that a softmax has no single place
         elif name == 'head.deploy.head.fc.bias':
             weights.data[:] = 0.4
+        elif name in axes:  # no weights, though integral heads have them as such
+            weights.data = axes[name]
     torch.save(dict(state_dict=trained.state_dict(), meta={}), folder / 'epoch_1.pth')
     return folder / 'run.py', folder / 'epoch_1.pth', folder / 'out'
 

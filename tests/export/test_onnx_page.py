@@ -20,12 +20,12 @@ PAGE = ROOT / 'docs' / 'onnx.md'
 BOX = (50, 20, 300, 500)
 #: what of the page is about a head
 ABOUT = {
-    'heatmap': '**Heatmaps',
+    'heatmap': '**Heatmaps of `MSRAHeatmap`**',
     'simcc': '**SimCC, RTMPose**\n',
     'rtmcc': '**SimCC, RTMPose**\n',
-    'regression': '**DeepPose, integral',
-    'integral': '**DeepPose, integral',
-    'dsnt': '**DeepPose, integral',
+    'regression': '**DeepPose, integral regression, DSNT** (MMPose',
+    'integral': '**DeepPose, integral regression, DSNT** (MMPose',
+    'dsnt': '**DeepPose, integral regression, DSNT** (MMPose',
     'rle': '**RLE**',
 }
 
