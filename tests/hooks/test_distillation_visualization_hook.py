@@ -40,6 +40,7 @@ def test_a_run_with_it_is_the_same_to_the_last_bit_and_has_the_sheets(run, tmp_p
     assert pixels.shape[1] > 1000
 
 
+@pytest.mark.slow
 def test_samples_that_are_not_there_are_refused_before_the_first_step(run, tmp_path):
     with pytest.raises(ValueError, match=r'samples=\[0, 99\]: the validation has 5 samples'):
         Runner.from_cfg(with_hook(run, tmp_path, samples=[0, 99])).train()
