@@ -22,6 +22,7 @@ from ..core.capture import replaced
 from ..version import __version__
 from .config import ExportError
 from .graph import RTMLIB_RATIO, StudentGraph
+from .same_predictions import picture_channels
 
 #: largest difference that is allowed, in shares of the output's largest absolute value
 TOLERANCE = {False: 1e-3, True: 1e-2}  # by whether weights are float16
@@ -123,8 +124,7 @@ def write_onnx(
     except ValueError as error:
         give = 'give --onnx-outputs raw' if outputs != 'raw' else 'it cannot be written as ONNX'
         raise ExportError(f'{error}: {give}; nothing was written') from error
-    first = next((m for m in model.modules() if isinstance(m, torch.nn.Conv2d)), None)
-    planes = 3 if first is None else first.in_channels
+    planes = picture_channels(model)
     pictures = random_pictures(max(BATCHES), planes, size)
     convert(graph, pictures[:2], path)
     written = onnx.load(str(path))
@@ -174,16 +174,16 @@ def convert(graph: StudentGraph, pictures: Tensor, path: Path) -> None:
     Raises:
         ExportError: Neither can.
     """
-    names = [*graph.names, *(graph.raw_names if graph.drawn else ())]
-    if graph.drawn:  # the head's own come for the check alone
-        names[len(graph.names) :] = [f'raw_{name}' for name in graph.raw_names]
+    # behind drawn bins the head's own outputs come, for the check alone
+    raw = [f'raw_{name}' for name in graph.raw_names] if graph.drawn else []
+    names = [*graph.names, *raw]
     common = dict(input_names=['input'], output_names=names)
     free = {name: {0: 'batch'} for name in ('input', *names)}
-    has_both = 'dynamo' in inspect.signature(torch.onnx.export).parameters
+    has_newer = 'dynamo' in inspect.signature(torch.onnx.export).parameters
     ways = [
-        dict(opset_version=OPSET, dynamic_axes=free, **({'dynamo': False} if has_both else {}))
+        dict(opset_version=OPSET, dynamic_axes=free, **({'dynamo': False} if has_newer else {}))
     ]
-    if has_both and importlib.util.find_spec('onnxscript') is not None:
+    if has_newer and importlib.util.find_spec('onnxscript') is not None:
         batch = torch.export.Dim('batch')
         ways.append(dict(dynamo=True, dynamic_shapes=({0: batch},), verbose=False))
     problems = []
@@ -195,8 +195,9 @@ def convert(graph: StudentGraph, pictures: Tensor, path: Path) -> None:
                 torch.onnx.export(graph, (pictures,), str(path), **common, **way)
             return
         except Exception as error:  # exporters raise whatever an operation raises
-            problems.append(f'{type(error).__name__}: {str(error).splitlines()[0]}')
-    if len(ways) == 1 and has_both:
+            first = (str(error).splitlines() or [''])[0]
+            problems.append(f'{type(error).__name__}: {first}')
+    if len(ways) == 1 and has_newer:
         problems.append(f'the newer exporter needs onnxscript: {EXTRA}')
     raise ExportError(
         f'torch {torch.__version__} cannot write this model as ONNX: {"; ".join(problems)}; '
