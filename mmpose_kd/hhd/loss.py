@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Optional
 
-import torch
 from mmpose.codecs.base import BaseKeypointCodec
 from mmpose.models.heads import IntegralRegressionHead
 from mmpose.registry import MODELS
@@ -15,6 +14,7 @@ from ..core.checks import checked_bool, checked_choice, checked_factor, checked_
 from ..core.loss import DistillationLoss, upcast
 from ..core.panels import Panel
 from .centre import bump_excess, peak_position, released_centre, softmax_maps, unbiased_centre
+from .panels import windows_panel
 from .windows import normalised_windows
 
 NORMS = ('softmax', 'sum', 'l2', 'l1', 'none')
@@ -321,30 +321,11 @@ class HHDLoss(DistillationLoss):
             prob = softmax_maps(student, self.beta)
             settings = self.settings
             centres = aligned_centres(prob, teacher, settings['window'], settings['align'])
-        whose = ("student's", prob), ("teacher's", teacher)
+        maps = prob, teacher
         return [
-            Panel(
-                f'HHD: {name} windows{which}',
-                maps=maps,
-                places=_shares(*centre, maps),
-                windows=_rectangles(*centre, self.crop_size, maps),
-            )
-            for (name, maps), centre in zip(whose, centres)
+            windows_panel(f'HHD: {whose} windows{which}', one, *centre, self.crop_size)
+            for whose, one, centre in zip(("student's", "teacher's"), maps, centres)
         ]
-
-
-def _shares(x: Tensor, y: Tensor, maps: Tensor) -> Tensor:
-    """Centres of heatmap pixels (B, K) as shares (B, K, 2) of width and height."""
-    return (torch.stack([x, y], -1) + 0.5) / maps.new_tensor(maps.shape[:1:-1])
-
-
-def _rectangles(x: Tensor, y: Tensor, crop_size: tuple[int, int], maps: Tensor) -> Tensor:
-    """Left, top, right, bottom (B, K, 4) of windows in shares, see :func:`cut_windows`."""
-    rows, columns = crop_size
-    left, top = x - columns // 2, y - rows // 2
-    sides = torch.stack([left, top, left + columns, top + rows], -1)
-    width, height = maps.shape[:1:-1]
-    return sides / maps.new_tensor([width, height, width, height])
 
 
 def _deployed(head: nn.Module) -> nn.Module:
