@@ -101,8 +101,9 @@ def _draw(axis, panel: Panel, picture: np.ndarray, number: int, colours: np.ndar
     title = panel.title
     if maps is not None:
         highest = maps.max(0)
-        peak = float(highest.max())
-        heat = (highest / max(peak, 1e-12)).clip(0, 1)
+        peak, level = float(highest.max()), float(np.median(highest))
+        # above the background: a flat map does not glow
+        heat = ((highest - level) / max(peak - level, 0.1 * peak, 1e-12)).clip(0, 1)
         axis.imshow(
             heat, extent=extent, cmap='inferno', vmin=0, vmax=1, alpha=0.85 * heat**0.7,
             interpolation='nearest',
@@ -132,7 +133,7 @@ def _draw(axis, panel: Panel, picture: np.ndarray, number: int, colours: np.ndar
             edgecolors='black', linewidths=0.5, zorder=3,
         )  # fmt: skip
     axis.set(xlim=(0, width), ylim=(height, 0), xticks=[], yticks=[])
-    axis.set_title(title, fontsize=8, pad=3)
+    axis.set_title(title, fontsize=7.5, pad=3)
     if panel.note:
         axis.set_xlabel('\n'.join(textwrap.wrap(panel.note, 44)[:2]), fontsize=6, labelpad=2)
 
