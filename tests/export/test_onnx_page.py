@@ -13,9 +13,12 @@ from ..helpers.models import SIZE, okdhp_config
 from ..helpers.ocd import HEADS, ocd_of
 from .test_onnx_file import found_by_mmpose, run_of
 
-pytestmark = pytest.mark.slow
-
 PAGE = ROOT / 'docs' / 'onnx.md'
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not PAGE.is_file(), reason='the docs of mmpose-kd are not here'),
+]
 #: the page's box
 BOX = (50, 20, 300, 500)
 #: what of the page is about a head
