@@ -64,7 +64,8 @@ def test_the_pages_decoding_finds_what_mmpose_finds(tmp_path, monkeypatch, pictu
     exec(code_after(ABOUT[kind]), lines)
     wanted, scale = found_by_mmpose(tmp_path / 'student', picture, [BOX])
     pixels = np.abs(lines['keypoints'] - wanted) / scale[:, None] * SIZE
-    assert pixels.max() < 0.05
+    found = lines['scores'] > 0  # of maps without anything above 0 MMPose gives no place
+    assert found.any() and pixels[found].max() < 0.05
     assert lines['scores'].shape == wanted.shape[:2]
 
 
