@@ -77,7 +77,11 @@ def metadata(sources):
 
 
 def test_installing_changes_nothing_of_the_users_stack(metadata):
-    assert metadata[0].get_all('Requires-Dist') is None
+    required = metadata[0].get_all('Requires-Dist')
+    assert all(re.search(r'extra == .onnx.$', one) for one in required)
+    assert {one.partition(';')[0].strip() for one in required} == {
+        'onnx', 'onnxruntime', 'onnxscript'
+    }  # fmt: skip
 
 
 def test_metadata_names_licence_python_and_command(metadata):
