@@ -65,6 +65,8 @@ setup(
     python_requires='>=3.9',
     # Empty on purpose: mmpose_kd/compat.py says why, and checks the versions at import.
     install_requires=[],
+    # of `mmpose-kd export --onnx`; onnxscript where torch's older exporter cannot write a model
+    extras_require={'onnx': ['onnx', 'onnxruntime', 'onnxscript']},
     entry_points={'console_scripts': ['mmpose-kd = mmpose_kd.cli:main']},
     cmdclass={'editable_wheel': EditableWheel},
     zip_safe=False,

@@ -16,7 +16,12 @@ from .distiller import (  # noqa: E402
 from .dskd import DSKDHook, HeatmapClassificationLoss  # noqa: E402
 from .export import export_student  # noqa: E402
 from .hhd import HHDLoss, UnbiasedIntegralHead  # noqa: E402
-from .hooks import AccuracyIntervalHook, BranchMetricsHook, ExactResumeHook  # noqa: E402
+from .hooks import (  # noqa: E402
+    AccuracyIntervalHook,
+    BranchMetricsHook,
+    DistillationVisualizationHook,
+    ExactResumeHook,
+)
 from .losses import FeatureMSELoss, HeatmapKLLoss, JointsMSELoss, SimCCKLLoss  # noqa: E402
 from .ocd_tcd import (  # noqa: E402
     CrossCoordinateLoss,
@@ -49,6 +54,7 @@ __all__ = [
     'CrossRepresentationLabel',
     'CrossSimCCLoss',
     'DSKDHook',
+    'DistillationVisualizationHook',
     'ExactResumeHook',
     'FeatureMSELoss',
     'FixedAugmentations',

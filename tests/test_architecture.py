@@ -10,13 +10,13 @@ import mmpose_kd
 PACKAGE = Path(mmpose_kd.__file__).parent
 METHODS = {'okdhp', 'hhd', 'ocd_tcd', 'dskd', 'pkd'}
 SHARED = ('core', 'losses', 'distiller')  # each may import those before it
-TOOLS = {'gain', 'demo', 'verify', 'cli'}
+TOOLS = {'gain', 'demo', 'verify', 'inspection', 'cli'}
 #: what lies beside the folders, and what it may import
 TOP = {
     'version': set(),
     'compat': {'version'},
     'records': set(),
-    'export': {'core', 'records'},
+    'export': {'core', 'records', 'version'},
     '__init__': {'compat', 'version', 'export', 'wrap', 'hooks', *SHARED, *METHODS},
     '_mmcv_ext_stub': set(),
 }
@@ -31,7 +31,7 @@ def allowed(room: str) -> set:
     if room == 'hooks':
         return {'core', 'losses', 'distiller'}
     if room == 'export':
-        return {'core', 'records'}
+        return {'core', 'records', 'version'}
     if room in TOOLS:
         return {*TOP, *SHARED, *METHODS, *TOOLS, 'hooks', 'export', 'wrap'}
     if room == 'wrap':

@@ -77,7 +77,11 @@ def metadata(sources):
 
 
 def test_installing_changes_nothing_of_the_users_stack(metadata):
-    assert metadata[0].get_all('Requires-Dist') is None
+    required = metadata[0].get_all('Requires-Dist')
+    assert all(re.search(r'extra == .onnx.$', one) for one in required)
+    assert {one.partition(';')[0].strip() for one in required} == {
+        'onnx', 'onnxruntime', 'onnxscript'
+    }  # fmt: skip
 
 
 def test_metadata_names_licence_python_and_command(metadata):
@@ -167,6 +171,11 @@ def check_mim(python, package, cwd):
     code, shown = call(*mim, 'search', 'mmpose-kd', cwd=cwd)
     assert code == 0, shown
     assert 'config id: okdhp_hrnet_coco' in shown
+
+    # there are no checkpoints: what mim says last names the reason and the way
+    code, shown = call(*mim, 'download', 'mmpose-kd', '--config', Path(CONFIG).stem, cwd=cwd)
+    told = 'no_checkpoints_are_published,_train_your_own_with_mim_train_mmpose-kd'
+    assert code and told in shown.partition('Expected fields')[2], shown
 
     # It gets as far as the data set: the config was read, inherited from MMPose's, and the
     # model built.

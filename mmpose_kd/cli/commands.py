@@ -10,6 +10,7 @@ from .demo import demo
 from .export import export
 from .gain import gain
 from .generations import generations
+from .inspection import inspect
 from .make_data import make_data
 from .methods import methods
 from .setup_mmcv import setup_mmcv
@@ -24,6 +25,7 @@ def commands() -> None:
 
 
 for command in (
-    methods, advise, wrap, verify, export, gain, generations, make_data, demo, setup_mmcv,
+    methods, advise, wrap, verify, export, inspect, gain, generations, make_data, demo,
+    setup_mmcv,
 ):  # fmt: skip
     commands.add_command(command)

@@ -35,8 +35,10 @@ class Branch(click.ParamType):
 @click.command(
     cls=Command,
     short_help='Turn a trained model into a plain MMPose model.',
-    epilog='\b\nExample:\n  mmpose-kd export my_okdhp.py work_dirs/my_okdhp/epoch_210.pth student '
-    '--branch best',
+    epilog='\b\nExamples:\n'
+    '  mmpose-kd export my_okdhp.py work_dirs/my_okdhp/epoch_210.pth student --branch best\n'
+    '  mmpose-kd export my_ocd.py work_dirs/my_ocd/epoch_420.pth student --onnx\n'
+    '  mmpose-kd export my_ocd.py work_dirs/my_ocd/epoch_420.pth student --onnx --half',
 )
 @click.argument('config', metavar='CONFIG')
 @click.argument('checkpoint', metavar='CHECKPOINT')
@@ -54,6 +56,27 @@ class Branch(click.ParamType):
     help="Let '--branch best' take a branch with more parameters than the deployed one.",
 )
 @click.option('--force', is_flag=True, help='Replace a student that is there already.')
+@click.option(
+    '--onnx',
+    is_flag=True,
+    help='Write student.onnx as well, compared with onnxruntime; also of a plain model. Needs '
+    'pip install "mmpose-kd[onnx]".',
+)
+@click.option(
+    '--onnx-outputs',
+    type=click.Choice(['rtmlib', 'raw']),
+    default='rtmlib',
+    help="Of the ONNX file: SimCC bins as rtmlib's RTMPose reads them, of any head, or what the "
+    'head itself puts out (rtmlib).',
+)
+@click.option(
+    '--onnx-channels',
+    type=click.Choice(['bgr', 'rgb']),
+    default='bgr',
+    help="Order of the ONNX file's picture: as OpenCV reads it and rtmlib hands it over, or red "
+    'first (bgr).',
+)
+@click.option('--half', is_flag=True, help='Weights of the ONNX file in float16.')
 def export(
     config: str,
     checkpoint: str,
@@ -61,6 +84,7 @@ def export(
     branch: Union[None, int, str],
     allow_bigger: bool,
     force: bool,
+    **onnx,
 ) -> None:
     """Turn a trained model into a plain MMPose model.
 
@@ -68,9 +92,11 @@ def export(
     student.pth and student.py to the folder OUT. MMPose loads them without mmpose_kd, unless the
     student itself has a backbone or head of it: then the first line of student.py says so. The
     student is checked against the branch it comes from before anything is written.
+    docs/onnx.md tells how an ONNX file is used.
     """
     from ..compat import mmpose_needs_us
     from ..export import StudentWarning, export_student
+    from .progress import steps_shown
 
     with warnings.catch_warnings():
         warnings.simplefilter('always', StudentWarning)
@@ -83,7 +109,8 @@ def export(
                 show(message, category, *where, **options)
 
         warnings.showwarning = note
-        student = export_student(config, checkpoint, out, branch, allow_bigger, force)
+        with steps_shown(4 if onnx['onnx'] else 3):
+            student = export_student(config, checkpoint, out, branch, allow_bigger, force, **onnx)
     if student.passed_over:
         sys.stderr.write(f'mmpose-kd: note: {student.passed_over}\n')
     if mmpose_needs_us():
@@ -94,3 +121,5 @@ def export(
     for path in student:
         sys.stdout.write(f'{path}\n')
     sys.stdout.write(f'{student}\n')
+    if student.onnx is not None:
+        sys.stdout.write(f'{student.onnx}\n')

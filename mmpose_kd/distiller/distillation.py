@@ -14,6 +14,7 @@ from ..core.checks import built_by, checked_numbers, refusal
 from ..core.gradient_balance import GradientBalance
 from ..core.head_output import near, positions, taught_weights
 from ..core.loss import takes_target_weight
+from ..core.panels import Panel
 from .entry import DISTILL_ENTRIES, DistillBatch, Entry, checked_teachers, output_paths
 from .label_check import label_positions
 from .teacher import Teacher
@@ -159,6 +160,17 @@ class Distillation(Entry):
             loss = self.loss_module(*arguments)
             total = total + (loss if isinstance(shares[n], Tensor) else loss * shares[n])
         return total
+
+    def drawn(self, student: list[Tensor], teachers: dict[int, list[Tensor]]) -> list[Panel]:
+        """What its loss has to show of what it compares: a loss may have a method ``drawn``."""
+        if not hasattr(self.loss_module, 'drawn'):
+            return []
+        student, found = self.adapted(student), []
+        for n in self.from_teachers:
+            pairs = [self._fit(s, t, self.teachers[n]) for s, t in zip(student, teachers[n])]
+            which = f' (teacher {n})' if len(self.from_teachers) > 1 else ''
+            found += self.loss_module.drawn(_alone(student), _alone(pairs), which)
+        return found
 
     def _fit(self, student: Tensor, output: Tensor, teacher: Teacher) -> Tensor:
         """A teacher's output with the student's keypoints and size."""

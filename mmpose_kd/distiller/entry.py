@@ -40,6 +40,7 @@ from ..core.checks import (
 )
 from ..core.finite import idle_loss
 from ..core.gradient_balance import GradientBalance
+from ..core.panels import Panel
 from ..core.schedule import Schedule
 from .teacher import Teacher
 
@@ -116,6 +117,14 @@ class Entry(nn.Module):
     def idle(self) -> Union[Tensor, float]:
         """0 with a way for the gradient to the adapter: processes that train together need one."""
         return idle_loss(self)
+
+    def drawn(self, student: list[Tensor], teachers: dict[int, list[Tensor]]) -> list[Panel]:
+        """What it can show of a batch beside student and teachers: nothing, as it stands here.
+
+        Args:
+            student, teachers: As in :class:`DistillBatch`, without gradient.
+        """
+        return []
 
     def check_keypoints(self, student: nn.Module, teacher: Teacher) -> None:
         """Whether student and teacher have the same keypoints, or a mapping.

@@ -9,6 +9,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmpose.registry import HOOKS
 
+from ..core.metric_table import metric_table
 from ..core.random_state import random_states_kept
 from ..core.runner import check_hooks, unwrapped
 
@@ -18,7 +19,7 @@ class TeacherMetricsHook(Hook):
     """Validate the teachers of a :class:`PoseDistiller` once, before the first epoch.
 
     They are tested on ``val_dataloader`` with ``val_evaluator`` and their own ``test_cfg``, and
-    the metrics are logged (``teacher coco/AP: 0.75``). A teacher with a ``view`` needs its
+    the metrics are logged as a table, a row for each teacher. A teacher with a ``view`` needs its
     ``TeacherView`` and ``PackPoseViews`` in the validation's pipeline too. A run that is resumed
     does not test them again. Random numbers are left as they were.
     """
@@ -53,11 +54,12 @@ class TeacherMetricsHook(Hook):
             raise ValueError(
                 'custom_hooks: TeacherMetricsHook needs val_dataloader, val_evaluator and val_cfg'
             )
+        rows = {}
         for n, teacher in enumerate(model.teachers):
-            with random_states_kept():
-                metrics = _validate(runner, model, teacher)
             name = 'teacher' if len(model.teachers) == 1 else f'teacher {n}'
-            runner.logger.info(' '.join(f'{name} {key}: {v:.4f}' for key, v in metrics.items()))
+            with random_states_kept():
+                rows[name] = _validate(runner, model, teacher)
+        runner.logger.info(f'before the first epoch, on the validation:\n{metric_table(rows)}')
 
 
 @torch.no_grad()

@@ -17,6 +17,7 @@ from ..core.deployed import Deployed, training_part
 from ..core.finite import LossGuard, not_finite
 from ..core.loading import check_state, look_at_load_from, rename_plain_weights
 from ..core.loss import sum_of_losses
+from ..core.panels import Panel, View
 from ..core.paramwise import compare_paramwise
 from ..core.run import run_info
 from .entry import DISTILL_ENTRIES, DistillBatch, Entry
@@ -256,6 +257,43 @@ class PoseDistiller(BaseModel):
                 )
                 taught[n] = dict(zip(paths, outputs))
         return taught
+
+    def prepare_panels(self, model, cfg, checkpoint: dict, path) -> None:
+        """Read the teachers outside of a run, see :func:`mmpose_kd.inspection.draw_sheets`.
+
+        Raises:
+            ValueError: One cannot be read.
+        """
+        for teacher in self.teachers:
+            teacher.load()
+
+    def panels(self, view: View) -> list[Panel]:
+        """What the teachers say, and what the entries have to show, see :class:`Showing`."""
+        inputs, samples = view.inputs, view.samples
+        found, missing = [], set()
+        for n, teacher in enumerate(self.teachers):
+            name = 'teacher' if len(self.teachers) == 1 else f'teacher {n}'
+            try:
+                images = teacher.own_images(inputs, samples, self.data_preprocessor)
+            except ValueError as error:  # its view is not in this pipeline
+                found.append(Panel(name, note=str(error)))
+                missing.add(n)
+                continue
+            found.append(teacher.panel(name, images))
+        entries = [entry for entry in self.distill if not missing & set(entry.from_teachers)]
+        paths = {path.name: path for entry in entries for path in entry.student_paths}
+        with capture(self.student, list(paths.values())) as captured:
+            self.student(inputs, samples, mode='tensor')
+        for entry in entries:
+            student = [captured_output(captured, path) for path in entry.student_paths]
+            taught = {
+                n: self.teachers[n].outputs(
+                    self.teachers[n].own_images(inputs, samples, self.data_preprocessor), places
+                )
+                for n, places in entry.teacher_paths.items()
+            }
+            found += entry.drawn(student, taught)
+        return found
 
     def deployed(self, branch: Optional[int] = None) -> Deployed:
         """What remains after export: the student.

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Optional, Union
 
 import numpy as np
@@ -43,6 +44,7 @@ from ..core.head_output import (
     read_output,
     taught_weights,
 )
+from ..core.panels import Panel, panel_of
 from ..core.weights import state_of
 from .cache import CacheKey, TeacherCache
 from .label_check import LabelCheck
@@ -343,6 +345,22 @@ class Teacher:
         """What the forward pass of its head returns for a batch from :meth:`own_images`."""
         with self._own_precision(images):
             return self.model(images, None, mode='tensor')
+
+    def panel(self, title: str, images: Tensor) -> Panel:
+        """What it says of a batch, for the student's keypoints.
+
+        Args:
+            title: The panel's.
+            images: From :meth:`own_images`.
+        """
+        found = panel_of(title, self.model.head, self.forward_head(images))
+        if self.keypoints is None or found.places is None:
+            return found
+        known = (self.keypoints >= 0).expand(len(images), -1)
+        maps = None if found.maps is None else self.pick_keypoints(found.maps)
+        if maps is not None:
+            maps = maps * known.to(maps)[..., None, None]
+        return replace(found, maps=maps, places=self.pick_keypoints(found.places), shown=known)
 
     def through_head(self, feature: Tensor) -> Tensor:
         """What the frozen head makes of a feature of another model; the gradient passes.

@@ -5,9 +5,12 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Optional, Union
 
 import torch
+from mmengine.config import Config
 from mmengine.model import BaseModel
 from mmengine.runner import IterBasedTrainLoop, Runner
 from mmpose.registry import HOOKS
@@ -19,6 +22,7 @@ from ..core.finite import LossGuard
 from ..core.head_output import ground_truth, taught_weights
 from ..core.loading import check_state
 from ..core.loss import sum_of_losses
+from ..core.panels import Panel, View
 from ..core.random_state import random_states_kept
 from ..core.runner import AroundIterationHook
 from ..core.schedule import Schedule
@@ -344,6 +348,41 @@ class DSKDHook(AroundIterationHook):
         if self.redraw and done in self._due and done != self._redrawn:
             self.student.draw_anew(self.draws.seed_of(done), runner.optim_wrapper)
             self._redrawn = done
+
+    # ------------------------------------------------------------------ what they say
+
+    def panels(self, view: View) -> list[Panel]:
+        """What each guide says, see :class:`Showing`."""
+        if not self.distils:
+            return []
+        preprocessor, found = view.model.data_preprocessor, []
+        for guide in self.bank.guides:
+            images = view.inputs
+            if not guide.file:
+                images = guide.teacher.own_images(images, view.samples, preprocessor)
+            found.append(guide.teacher.panel(f'guide {guide.name}', images))
+        return found
+
+    def prepare_panels(self, model: BaseModel, cfg: Config, checkpoint: dict, path: Path) -> None:
+        """Gather the guides outside of a run, as a checkpoint has them.
+
+        Args:
+            model: The model in training.
+            cfg: The run's config.
+            checkpoint: Its content.
+            path: Its file; the copies of the student lie beside it.
+
+        Raises:
+            ValueError: A guide cannot be read, or is not the one that the run had.
+        """
+        cycles = cfg.get('train_cfg') or {}
+        length = cycles.get('max_epochs') or cycles.get('max_iters') or 1
+        run = SimpleNamespace(model=model, cfg=cfg, seed=0)
+        self.start(run, length)
+        saved = checked_state(checkpoint.get('dskd'), KEY)
+        if saved and self.distils:
+            self.bank.read(saved['guides'], lambda name: path.parent / name)
+            self.bank.to(self.student.device)
 
     # ------------------------------------------------------------------ the state
 

@@ -6,7 +6,7 @@ import copy
 import os
 import tempfile
 from pathlib import Path
-from typing import Optional, Union
+from typing import NamedTuple, Optional, Union
 
 import numpy as np
 import torch
@@ -17,13 +17,16 @@ from mmpose.registry import MODELS
 from torch import nn
 
 from ..core.checkpoints import CheckpointError, read_checkpoint
-from ..core.checks import checked_bool, checked_path
+from ..core.checks import checked_bool, checked_choice, checked_path, refusal
 from ..core.config_file import ConfigError, read_config
 from ..core.deployed import Deployed, training_part
 from ..core.facts import meta_of, stated_config
+from ..core.steps import step
 from ..core.weights import state_of
 from ..records import BranchRecord, branch_records
 from .config import ExportError, compare_with_run, plain_config
+from .graph import CHANNELS, OUTPUTS
+from .onnx_file import OnnxReport, onnx_packages, write_onnx
 from .own_types import PACKAGE, own_parts, traces, training_hooks
 from .same_predictions import PICTURES, input_size_of, picture_channels, same_predictions
 
@@ -40,6 +43,7 @@ class Exported(tuple):
         epoch: Finished epochs of the checkpoint, None if it does not say.
         parameters: Of the student.
         passed_over: A better branch that was not taken, in words; None if there is none.
+        onnx: What was written as an ONNX file; None if none was wanted.
     """
 
     label: str
@@ -48,6 +52,7 @@ class Exported(tuple):
     epoch: Optional[int]
     parameters: int
     passed_over: Optional[str]
+    onnx: Optional[OnnxReport]
 
     def __new__(cls, weights: Path, config: Path, **facts):
         self = super().__new__(cls, (weights, config))
@@ -70,6 +75,10 @@ def export_student(
     branch: Union[None, int, str] = None,
     allow_bigger: bool = False,
     force: bool = False,
+    onnx: bool = False,
+    onnx_outputs: str = 'rtmlib',
+    onnx_channels: str = 'bgr',
+    half: bool = False,
 ) -> Exported:
     """Write the trained student as a plain MMPose model.
 
@@ -86,6 +95,13 @@ def export_student(
         allow_bigger: Whether ``'best'`` may take a branch with more parameters than the
             deployed one; else it chooses among those that have no more.
         force: Whether files that are there already are replaced.
+        onnx: Whether ``student.onnx`` is written beside them, with a free batch size, compared
+            with onnxruntime: docs/onnx.md. It is also made of a plain model.
+        onnx_outputs: ``'rtmlib'``: SimCC bins, as rtmlib's ``RTMPose`` reads them, of any head;
+            ``'raw'``: the head's own outputs.
+        onnx_channels: ``'bgr'``: the pictures' channels come as OpenCV reads them, as rtmlib
+            hands them over; ``'rgb'``: red first.
+        half: Whether weights in the ONNX file are float16.
 
     Returns:
         Paths of the weights and of the config, with what was done as attributes.
@@ -97,39 +113,40 @@ def export_student(
 
     Raises:
         ExportError: The checkpoint does not fit the config, nothing of this package trained
-            the model, the records for ``'best'`` are missing, or the check failed.
+            the model, the records for ``'best'`` are missing, or a check failed.
         FileNotFoundError: No such config or checkpoint.
         FileExistsError: There is a student in the folder already.
         ValueError: A setting of a wrong kind.
     """
     for name, value in (('config', config), ('checkpoint', checkpoint), ('out', out)):
         checked_path(value, f'export_student.{name}')
-    for name, value in (('allow_bigger', allow_bigger), ('force', force)):
+    flags = dict(allow_bigger=allow_bigger, force=force, onnx=onnx, half=half)
+    for name, value in flags.items():
         checked_bool(value, f'export_student.{name}')
+    checked_choice(onnx_outputs, 'export_student.onnx_outputs', OUTPUTS)
+    checked_choice(onnx_channels, 'export_student.onnx_channels', CHANNELS)
+    if half and not onnx:
+        give = 'give onnx=True (--onnx) as well, it is about the ONNX file'
+        raise refusal('export_student.half', half, give)
     config, checkpoint, out = Path(config), Path(checkpoint), Path(out)
-    for path in (config, checkpoint):
-        if not path.is_file():
-            raise FileNotFoundError(f'{path}: no such file')
-    targets = (out / 'student.pth', out / 'student.py')
+    _check_there(config, checkpoint)
+    targets = [out / 'student.pth', out / 'student.py', *([out / 'student.onnx'] * onnx)]
     for path in targets:
         if path.exists() and not force:
             raise FileExistsError(f'{path} is there already: give another folder, or --force')
-    cfg = _read_config(config)
-    if DefaultScope.get_current_instance() is None:
-        init_default_scope(cfg.get('default_scope') or 'mmpose')
-    saved = _read(checkpoint)
-    state = _state_of(saved, checkpoint)
-    compare_with_run(cfg, stated_config(saved), str(config))
-
-    trained = _load(cfg.model, state, f'{checkpoint} does not fit {config}', _origin(saved))
+    if onnx:
+        onnx_packages()
+    step('reading config and checkpoint')
+    cfg, saved, state, trained = load_trained(config, checkpoint)
     record, passed_over = None, None
     if branch == 'best':
         record, passed_over = _best(cfg, config, checkpoint, saved, trained, allow_bigger)
         branch = record.branch
     outputs = getattr(getattr(_predictor(trained), 'head', None), 'output_names', ())
     plain_model, plain_state, labels = _peel(
-        cfg.model, trained, state, branch, bool(training_hooks(cfg))
+        cfg.model, trained, state, branch, onnx or bool(training_hooks(cfg))
     )
+    step('building the student')
     student = plain_config(cfg, plain_model, outputs)
     size = input_size_of(student)
     if size is None:
@@ -148,22 +165,72 @@ def export_student(
         left = list(traces(script.read_text(encoding='utf-8'), plain))
         if left:
             raise ExportError(f'{PACKAGE} is left in {", ".join(left)}; nothing was written')
+        step('comparing its predictions')
         _check_same_predictions(trained, plain, size, labels)
+        report = None
+        if onnx:
+            step('writing and comparing the ONNX file')
+            plain.dataset_meta = meta['dataset_meta']
+            report = write_onnx(
+                plain, size, Path(folder, 'student.onnx'), targets[-1],
+                onnx_outputs, onnx_channels, half, _udp_crops(student),
+            )  # fmt: skip
         out.mkdir(parents=True, exist_ok=True)
-        for path, target in zip((weights, script), targets):
-            os.replace(path, target)
+        for target in targets:
+            os.replace(Path(folder, target.name), target)
     return Exported(
-        *targets,
+        *targets[:2],
         label=labels,
         branch=branch,
         metric=None if record is None else f'{record.metric} {record.value:.4g}',
         epoch=_finished(cfg, saved),
         parameters=_parameters(plain),
         passed_over=passed_over,
+        onnx=report,
     )
 
 
 # --------------------------------------------------------------------- what was given
+
+
+class Trained(NamedTuple):
+    """What a training left.
+
+    Attributes:
+        cfg: Its config.
+        saved: What the checkpoint holds.
+        state: The weights of it.
+        model: The model in training with these weights, in evaluation mode.
+    """
+
+    cfg: Config
+    saved: dict
+    state: dict
+    model: BaseModel
+
+
+def load_trained(config: Path, checkpoint: Path) -> Trained:
+    """The model of a config with the weights of a checkpoint, which must fit strictly.
+
+    Raises:
+        ExportError: They do not fit, or one cannot be read.
+        FileNotFoundError: No such file.
+    """
+    _check_there(config, checkpoint)
+    cfg = _read_config(config)
+    if DefaultScope.get_current_instance() is None:
+        init_default_scope(cfg.get('default_scope') or 'mmpose')
+    saved = _read(checkpoint)
+    state = _state_of(saved, checkpoint)
+    compare_with_run(cfg, stated_config(saved), str(config))
+    problem = f'{checkpoint} does not fit {config}'
+    return Trained(cfg, saved, state, _load(cfg.model, state, problem, _origin(saved)))
+
+
+def _check_there(*paths: Path) -> None:
+    for path in paths:
+        if not path.is_file():
+            raise FileNotFoundError(f'{path}: no such file')
 
 
 def _read_config(config: Path) -> Config:
@@ -216,6 +283,12 @@ def _finished(cfg: Config, saved: dict) -> Optional[int]:
     by_epoch = (cfg.get('train_cfg') or {}).get('by_epoch', True)
     found = meta_of(saved).get('epoch' if by_epoch else 'iter')
     return found if isinstance(found, int) else None
+
+
+def _udp_crops(cfg: Config) -> bool:
+    """Whether the validation's crops are UDP's: w - 1 steps from the first pixel to the last."""
+    dataset = (cfg.get('val_dataloader') or {}).get('dataset', {})
+    return any(step.get('use_udp') is True for step in dataset.get('pipeline', []))
 
 
 # ------------------------------------------------------------------------ the branch
@@ -340,7 +413,8 @@ def _peel(
         part = _training_part(_load(model, state, f'{found.label} does not stand alone'))
     if not labels and not by_hook:
         raise ExportError(
-            f'model: nothing of {PACKAGE} in it; a plain model needs no export, use its checkpoint'
+            f'model: nothing of {PACKAGE} in it; a plain model needs no export, use its '
+            'checkpoint (as an ONNX file: --onnx)'
         )
     if branch is not None and branches == [None] * len(branches):
         raise ExportError(f'branch {branch}: this model has no branches, leave the setting out')

@@ -12,7 +12,9 @@ from torch import Tensor, nn
 
 from ..core.checks import checked_bool, checked_choice, checked_factor, checked_size, refusal
 from ..core.loss import DistillationLoss, upcast
+from ..core.panels import Panel
 from .centre import bump_excess, peak_position, released_centre, softmax_maps, unbiased_centre
+from .panels import windows_panel
 from .windows import normalised_windows
 
 NORMS = ('softmax', 'sum', 'l2', 'l1', 'none')
@@ -93,23 +95,36 @@ def hhd_aligned(
         crop_size: h, w, at most H, W.
         norm_student, norm_teacher, window, padding, align: See :class:`HHDLoss`.
     """
-    height, width = student.shape[-2:]
     prob = softmax_maps(student, beta)
+    # centres are constants for the gradient
+    at_student, at_teacher = aligned_centres(prob.detach(), teacher, window, align)
+    return squared_difference(
+        normalised_windows(student, *at_student, crop_size, norm_student, padding, prob),
+        normalised_windows(teacher, *at_teacher, crop_size, norm_teacher, padding),
+        weight,
+    )
+
+
+def aligned_centres(
+    prob: Tensor, teacher: Tensor, window: str, align: str
+) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """Centres x, y (B, K) of the student's and of the teacher's windows, in heatmap pixels.
+
+    Args:
+        prob: The student's softmax (B, K, H, W).
+        teacher: The teacher's maps (B, K, H, W).
+        window, align: See :class:`HHDLoss`.
+    """
+    height, width = prob.shape[-2:]
     column, row, x, y, _ = peak_position(teacher)
     student_x, student_y = x, y
     if align == 'full':
-        # centres are constants for the gradient
-        excess = bump_excess(prob.detach())
-        student_x, student_y = unbiased_centre(x, y, excess, (width, height))
+        student_x, student_y = unbiased_centre(x, y, bump_excess(prob), (width, height))
     if window == 'integer':  # what is rounded is the shift, not both ends of it
         student_x = (column + (student_x - x).round().long()).clamp(0, width - 1)
         student_y = (row + (student_y - y).round().long()).clamp(0, height - 1)
         x, y = column, row
-    return squared_difference(
-        normalised_windows(student, student_x, student_y, crop_size, norm_student, padding, prob),
-        normalised_windows(teacher, x, y, crop_size, norm_teacher, padding),
-        weight,
-    )
+    return (student_x, student_y), (x, y)
 
 
 @MODELS.register_module()
@@ -289,6 +304,29 @@ class HHDLoss(DistillationLoss):
                 student, teacher, weight, self.beta, self.crop_size, **self.settings
             )
         return self.loss_weight * loss
+
+    def drawn(self, student_maps: Tensor, teacher_maps: Tensor, which: str) -> list[Panel]:
+        """Both maps with the windows that are compared, see :meth:`Distillation.drawn`.
+
+        Args:
+            student_maps, teacher_maps: As in :meth:`forward`.
+            which: Which teacher it is, for the titles; ``''``: the only one.
+        """
+        student, teacher = upcast(student_maps), upcast(teacher_maps)
+        if self.mode == 'released':
+            prob = softmax_maps(student, 1.0)
+            x, y, *_ = peak_position(teacher)
+            size = student.shape[:1:-1]
+            centres = released_centre(x, y, student.exp().sum((2, 3)), size), (x, y)
+        else:
+            prob = softmax_maps(student, self.beta)
+            settings = self.settings
+            centres = aligned_centres(prob, teacher, settings['window'], settings['align'])
+        maps = prob, teacher
+        return [
+            windows_panel(f'HHD: {whose} windows{which}', one, *centre, self.crop_size)
+            for whose, one, centre in zip(("student's", "teacher's"), maps, centres)
+        ]
 
 
 def _deployed(head: nn.Module) -> nn.Module:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import re
+from collections.abc import Sequence
 
 from mmengine.evaluator import BaseMetric, DumpResults, Evaluator
 from mmengine.hooks import Hook
 from mmengine.runner import BaseLoop, Runner
 from mmpose.registry import HOOKS
 
+from ..core.capture import replaced
 from ..core.deployed import training_part
+from ..core.metric_table import metric_table
 from ..core.runner import check_hooks, unwrapped
 
 
@@ -63,11 +68,13 @@ class BranchMetricsHook(Hook):
     Acts when ``model.test_cfg`` has ``branch='all'``. The model's own metrics (``coco/AP``) are
     unchanged, the others stand beside them (``branch0/coco/AP`` and ``ensemble/coco/AP``
     of :class:`OKDHPHead`, ``deploy/coco/AP`` and ``heatmap/coco/AP`` of :class:`OCDHead`). Works
-    with every metric that reads ``pred_instances``.
+    with every metric that reads ``pred_instances``. In the log they are a table below MMEngine's
+    line; the visualiser gets each under its name.
     """
 
     def __init__(self):
         """It has no settings; without this Python would not name one that is given."""
+        self._as_table = contextlib.ExitStack()
 
     def before_run(self, runner: Runner) -> None:
         """Look at the model and the evaluators, before any data is loaded: here all can be seen.
@@ -102,10 +109,35 @@ class BranchMetricsHook(Hook):
     def before_val(self, runner: Runner) -> None:
         """Extend the validation's evaluator."""
         self._extend(runner, runner.val_loop.evaluator, 'val_evaluator')
+        self._log_as_table(runner)
+
+    def after_val(self, runner: Runner) -> None:
+        """Give MMEngine's line its own form back."""
+        self._as_table.close()
 
     def before_test(self, runner: Runner) -> None:
         """Extend the test's evaluator."""
         self._extend(runner, runner.test_loop.evaluator, 'test_evaluator')
+        self._log_as_table(runner)
+
+    def after_test(self, runner: Runner) -> None:
+        """Give MMEngine's line its own form back."""
+        self._as_table.close()
+
+    def _log_as_table(self, runner: Runner) -> None:
+        """While an evaluation lasts, its line in the log ends in a table of the outputs."""
+        self._as_table.close()
+        model = _predictor(runner)
+        processor = getattr(runner, 'log_processor', None)
+        if processor is None or model.test_cfg.get('branch') != 'all':
+            return
+        stock, names = processor.get_log_after_epoch, model.head.output_names
+
+        def with_table(runner, batch_idx, mode, *args, **kwargs):
+            tag, text = stock(runner, batch_idx, mode, *args, **kwargs)
+            return tag, with_outputs_as_table(tag, text, names, f'{mode}/')
+
+        self._as_table.enter_context(replaced(processor, 'get_log_after_epoch', with_table))
 
     def _extend(self, runner: Runner, evaluator: Evaluator, key: str) -> None:
         model = _predictor(runner)
@@ -118,6 +150,26 @@ class BranchMetricsHook(Hook):
         # a dump of the samples holds every output's predictions anyway
         own = [metric for metric in evaluator.metrics if not isinstance(metric, DumpResults)]
         evaluator.metrics.extend(OutputMetric(metric, name) for name in names for metric in own)
+
+
+def with_outputs_as_table(tag: dict, text: str, outputs: Sequence[str], prefix: str) -> str:
+    """MMEngine's line of an evaluation, with a table in the place of the outputs' metrics.
+
+    Args:
+        tag: What is logged, by name.
+        text: The line: ``name: value`` of each, two blanks apart.
+        outputs: Names of the outputs, which stand before their metrics' names.
+        prefix: What may stand before these: ``'val/'``.
+    """
+    rows = {}
+    for name, value in tag.items():
+        output, _, metric = name.removeprefix(prefix).partition('/')
+        if metric and output in outputs:
+            rows.setdefault(output, {})[metric] = value
+            text = re.sub(rf'(?<=\s){re.escape(name)}: \S+\s*', '', text)
+    if not rows:
+        return text
+    return f'{text.rstrip()}\n{metric_table({o: rows[o] for o in outputs if o in rows})}'
 
 
 def _check_evaluator(evaluator, key: str) -> None:

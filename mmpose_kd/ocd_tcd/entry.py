@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ..core.checks import built_by, refusal
 from ..core.gradient_balance import GradientBalance
 from ..core.head_output import ground_truth, taught_weights
+from ..core.panels import Panel, heatmap_panel
 from ..distiller.distillation import resized
 from ..distiller.entry import DISTILL_ENTRIES, DistillBatch, Entry, checked_teachers
 from ..distiller.teacher import Teacher
@@ -128,6 +129,13 @@ class ThroughTeacherHead(Entry):
                 f"teacher's codec, with heatmap_size={tuple(maps.shape[:1:-1])}"
             )
         return self.loss_module(maps, target, teacher.masked_weight(weight))
+
+    def drawn(self, student: list[Tensor], teachers: dict[int, list[Tensor]]) -> list[Panel]:
+        """The heatmaps of the teacher's head on the student's feature."""
+        teacher = self.teachers[self.from_teachers[0]]
+        feature = self._fit(student[0], self.adapted(student)[0], teacher)
+        maps = teacher.pick_keypoints(teacher.through_head(feature))
+        return [heatmap_panel("student through the teacher's head", maps)]
 
     def _fit(self, feature: Tensor, adapted: Tensor, teacher: Teacher) -> Tensor:
         """The adapted feature in the size that the teacher's head expects."""

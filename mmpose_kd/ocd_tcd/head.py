@@ -33,6 +33,7 @@ from ..core.head_output import (
 )
 from ..core.loading import look_at_load_from
 from ..core.loss import sum_of_losses
+from ..core.panels import Panel, View, heatmap_panel, panel_of
 from ..core.paramwise import compare_paramwise
 from ..core.schedule import Schedule
 from .codec import heatmap_samples
@@ -374,6 +375,18 @@ class OCDHead(BaseHead):
             necked = self._necked(feats)
         head = self.deploy['head'] if name == 'deploy' else self.assistant
         return head.predict(necked, samples, test_cfg)
+
+    def panels(self, view: View) -> list[Panel]:
+        """What the heads beside the deployed one say, see :class:`Showing`."""
+        feats = view.feats
+        found = []
+        if self.heatmap_weight > 0:
+            features = (feats,) if isinstance(feats, Tensor) else tuple(feats)
+            found.append(heatmap_panel('heatmap head', self.heatmap(features)))
+        if self.assists:
+            returned = self.assistant(self._necked(feats))
+            found.append(panel_of('assistant', self.assistant, returned))
+        return found
 
     # ------------------------------------------------------------------ export
 

@@ -35,6 +35,7 @@ from ..core.head_output import (
 )
 from ..core.loading import look_at_load_from
 from ..core.loss import sum_of_losses
+from ..core.panels import Panel, View, heatmap_panel
 from ..core.paramwise import compare_paramwise
 from ..losses.joints_mse import JointsMSELoss
 from .branch import Branch, merge_branches, shared_stages_head, stage_loss
@@ -371,6 +372,21 @@ class OKDHPHead(BaseHead):
         if test_cfg.get('output_heatmaps', False):
             return preds, [PixelData(heatmaps=maps) for maps in heatmaps[main].detach()]
         return preds
+
+    def panels(self, view: View) -> list[Panel]:
+        """The other branches' heatmaps, the ensemble and its weights, see :class:`Showing`."""
+        heatmaps = self.forward_branches(view.feats)
+        ensemble, attention = self.forward_ensemble(view.feats, heatmaps)
+        found = [
+            heatmap_panel(f'branch {t}', maps)
+            for t, maps in enumerate(heatmaps)
+            if t != self.deploy_branch
+        ]
+        found.append(heatmap_panel('ensemble', ensemble))
+        rows = [f'branch {t}' for t in range(self.num_branches)]
+        whose = 'the FAU' if self.fau is not None else 'no FAU, so all are alike'
+        title = f'weights of the branches ({whose}); branch {self.deploy_branch} is the student'
+        return [*found, Panel(title, table=attention, rows=rows)]
 
     # ------------------------------------------------------------------ export
 

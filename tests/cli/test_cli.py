@@ -36,8 +36,8 @@ def test_help_names_every_command(capsys):
     leaves_with(0, '--help')
     shown = capsys.readouterr().out
     for name in (
-        'methods', 'advise', 'wrap', 'make-data', 'export', 'demo', 'gain', 'generations',
-        'setup-mmcv', 'verify',
+        'methods', 'advise', 'wrap', 'make-data', 'export', 'inspect', 'demo', 'gain',
+        'generations', 'setup-mmcv', 'verify',
     ):  # fmt: skip
         assert re.search(rf'^  {name}\s', shown, re.MULTILINE)
 
@@ -46,7 +46,16 @@ def test_help_names_every_command(capsys):
     ('name', 'words'),
     [
         ('make-data', ('OUT', '--train N', '--val M', '--seed S')),
-        ('export', ('CONFIG', 'CHECKPOINT', 'OUT', '--branch BRANCH')),
+        (
+            'export',
+            ('CONFIG', 'CHECKPOINT', 'OUT', '--branch BRANCH', '--onnx ', '--half')
+            + ('--onnx-outputs [rtmlib|raw]', '--onnx-channels [bgr|rgb]'),
+        ),
+        (
+            'inspect',
+            ('CONFIG', 'CHECKPOINT', '--out DIR', '--images FILE ...', '--samples N ...')
+            + ('--force',),
+        ),
         ('setup-mmcv', ('mmcv-lite', 'exported student')),
         ('generations', ('CONFIG', '--work-dir DIR', '--generations N', '--cfg-options K=V')),
         (

@@ -7,7 +7,12 @@ from mmpose_kd.core.runner import warn_of_lost_hooks
 from mmpose_kd.distiller.cache_hook import TeacherCacheHook
 from mmpose_kd.distiller.metrics_hook import TeacherMetricsHook
 from mmpose_kd.dskd.hook import DSKDHook
-from mmpose_kd.hooks import AccuracyIntervalHook, BranchMetricsHook, ExactResumeHook
+from mmpose_kd.hooks import (
+    AccuracyIntervalHook,
+    BranchMetricsHook,
+    DistillationVisualizationHook,
+    ExactResumeHook,
+)
 from mmpose_kd.okdhp.statistics import BranchStatisticsHook
 
 from ..helpers.models import build, plain_config
@@ -91,6 +96,7 @@ def test_a_config_that_is_no_file_is_nothing_to_compare():
     [
         AccuracyIntervalHook,
         BranchMetricsHook,
+        DistillationVisualizationHook,
         ExactResumeHook,
         BranchStatisticsHook,
         lambda: DSKDHook('generations'),

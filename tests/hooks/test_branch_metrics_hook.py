@@ -1,13 +1,20 @@
 """BranchMetricsHook: each output measured by the data set's own metric."""
 
+import json
+import uuid
+
 import mmengine
 import numpy as np
 import pytest
 from mmengine.config import Config
 from mmengine.evaluator import BaseMetric, DumpResults, Evaluator
-from mmengine.runner import BaseLoop
+from mmengine.runner import BaseLoop, Runner
 
-from mmpose_kd.hooks.branch_metrics_hook import BranchMetricsHook, OutputMetric
+from mmpose_kd.hooks.branch_metrics_hook import (
+    BranchMetricsHook,
+    OutputMetric,
+    with_outputs_as_table,
+)
 
 from ..helpers.models import build, okdhp_config, plain_config
 
@@ -221,3 +228,41 @@ def test_result_files_of_different_outputs_do_not_overwrite_each_other():
     metric = MeanX(outfile_prefix='results/run')
     assert OutputMetric(metric, 'branch1').metric.outfile_prefix == 'results/run.branch1'
     assert metric.outfile_prefix == 'results/run'
+
+
+# ------------------------------------------------------------------------ the log
+
+
+LINE = 'Epoch(val) [1][2/2]    coco/AP: 0.5000  branch0/coco/AP: 0.2500  branch0/EPE: 3.0000  '
+TAG = {'coco/AP': 0.5, 'branch0/coco/AP': 0.25, 'branch0/EPE': 3.0, 'ensemble/coco/AP': 0.75}
+
+
+def test_the_outputs_metrics_become_a_table_below_the_models_own():
+    text = f'{LINE}ensemble/coco/AP: 0.7500  data_time: 0.1000  time: 0.2000'
+    first, *table = with_outputs_as_table(TAG, text, ['branch0', 'ensemble'], 'val/').splitlines()
+    assert first == 'Epoch(val) [1][2/2]    coco/AP: 0.5000  data_time: 0.1000  time: 0.2000'
+    assert [row.split() for row in table[-2:]] == [
+        ['branch0', '0.2500', '3.0000'], ['ensemble', '0.7500']
+    ]  # fmt: skip
+
+
+def test_a_line_without_outputs_stays_as_it_is():
+    assert with_outputs_as_table({'coco/AP': 0.5}, LINE, ['branch0'], 'val/') == LINE
+
+
+@pytest.mark.slow
+def test_a_run_logs_a_table_and_hands_the_visualiser_the_same_scalars(run, tmp_path):
+    cfg = Config.fromfile(run / 'okdhp.py')
+    cfg.log_level, cfg.work_dir, cfg.train_cfg.max_epochs = 'INFO', str(tmp_path), 1
+    cfg.experiment_name = uuid.uuid4().hex
+    runner = Runner.from_cfg(cfg)
+    runner.train()
+    assert 'get_log_after_epoch' not in vars(runner.log_processor)
+    log = next(tmp_path.glob('*/*.log')).read_text()
+    line = next(line for line in log.splitlines() if 'Epoch(val)' in line and 'coco/AP:' in line)
+    assert 'branch' not in line and 'ensemble' not in line and 'time: ' in line
+    scalars = next(tmp_path.glob('*/vis_data/scalars.json')).read_text().splitlines()
+    (values,) = (record for record in map(json.loads, scalars) if 'EPE' in record)
+    for output in ('branch0', 'branch1', 'branch2', 'ensemble'):
+        row = next(row for row in log.splitlines() if row.startswith(f'{output}  '))
+        assert row.split()[-1] == f'{values[f"{output}/EPE"]:.4f}'

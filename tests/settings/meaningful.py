@@ -169,6 +169,9 @@ MEANINGFUL = {
     'AccuracyIntervalHook': {
         'interval': {'None': "the logger's", 'huge': 'at the end of a shorter epoch'}
     },
+    'DistillationVisualizationHook': {
+        'interval': {'huge': 'after the last epoch alone'},
+    },
     'BranchStatisticsHook': {'interval': {'huge': 'nothing is written in a shorter run'}},
     'TeacherCacheHook': {
         'path': ANY_NAME,

@@ -332,6 +332,7 @@ def places() -> dict[str, Place]:
         'BranchStatisticsHook': hook('BranchStatisticsHook'),
         'ExactResumeHook': hook('ExactResumeHook'),
         'AccuracyIntervalHook': hook('AccuracyIntervalHook'),
+        'DistillationVisualizationHook': hook('DistillationVisualizationHook'),
         'TeacherMetricsHook': hook('TeacherMetricsHook'),
         'TeacherCacheHook': Place(
             public['TeacherCacheHook'],

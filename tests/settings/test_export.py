@@ -18,6 +18,10 @@ LATER = {
     'out': {"'no'", "'False'"},
     'allow_bigger': {'True', 'False'},
     'force': {'True', 'False'},
+    'onnx': {'True', 'False'},
+    'onnx_outputs': set(),
+    'onnx_channels': set(),
+    'half': {'False'},
 }
 
 
