@@ -11,6 +11,7 @@ from .export import export
 from .gain import gain
 from .generations import generations
 from .make_data import make_data
+from .metainfo import metainfo
 from .methods import methods
 from .setup_mmcv import setup_mmcv
 from .wrap import wrap
@@ -23,6 +24,7 @@ def commands() -> None:
 
 
 for command in (
-    methods, advise, wrap, export, gain, generations, make_data, demo, setup_mmcv,
+    methods, advise, wrap, export, gain, generations, make_data, metainfo, demo,
+    setup_mmcv,
 ):  # fmt: skip
     commands.add_command(command)

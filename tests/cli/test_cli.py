@@ -36,8 +36,8 @@ def test_help_names_every_command(capsys):
     leaves_with(0, '--help')
     shown = capsys.readouterr().out
     for name in (
-        'methods', 'advise', 'wrap', 'make-data', 'export', 'demo', 'gain', 'generations',
-        'setup-mmcv',
+        'methods', 'advise', 'wrap', 'make-data', 'metainfo', 'export', 'demo', 'gain',
+        'generations', 'setup-mmcv',
     ):  # fmt: skip
         assert re.search(rf'^  {name}\s', shown, re.MULTILINE)
 
@@ -47,6 +47,7 @@ def test_help_names_every_command(capsys):
     [
         ('make-data', ('OUT', '--train N', '--val M', '--seed S')),
         ('export', ('CONFIG', 'CHECKPOINT', 'OUT', '--branch BRANCH')),
+        ('metainfo', ('TRAIN.json', '-o, --out OUT.py', '--force')),
         ('setup-mmcv', ('mmcv-lite', 'exported student')),
         ('generations', ('CONFIG', '--work-dir DIR', '--generations N', '--cfg-options K=V')),
         (
