@@ -125,6 +125,6 @@ def test_every_page_is_in_the_table_of_contents():
         for entry in named
         for path in (ROOT / 'docs').glob(f'{entry}.md')
     }
-    assert {page.with_suffix('').resolve() for page in PAGES} == found
+    assert {page.with_suffix('').resolve() for page in PAGES} - found == {ROOT / 'docs/index'}
     missing = {entry for entry in named if not [*(ROOT / 'docs').glob(f'{entry}.md')]}
     assert missing <= YET_TO_COME
