@@ -18,7 +18,8 @@ IS := $(shell $(or $(wildcard $(PY)),$(PYTHON)) \
   -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
 SET := requirements/$(IS)
 
-.PHONY: help setup .ready demo test reliability mutants pins check-pins matrix lint clean
+.PHONY: help setup .ready demo test reliability mutants docs linkcheck pins check-pins matrix \
+  lint clean
 .DELETE_ON_ERROR:
 
 help:
@@ -27,6 +28,7 @@ help:
 	@echo 'make test    set up, then the tests (the slow ones: .venv/bin/python -m pytest -m slow)'
 	@echo 'make reliability   set up, then all that docs/reliability.md is about, also what takes long'
 	@echo 'make mutants  set up, then break 300 lines and see whether a test notices (an hour)'
+	@echo 'make docs    set up, then the pages as HTML: build/docs/html (make linkcheck: links elsewhere)'
 	@echo 'make lint    set up, then ruff'
 	@echo 'make clean   remove .venv and everything generated'
 	@echo 'make matrix  make an environment of each combination of versions, and test there'
@@ -124,6 +126,23 @@ mutants: setup $(MUTANTS)/drawn.json
 	$(PY) benchmarks/mutants/run.py benchmarks/mutants/by_hand.json \
 	  --results $(MUTANTS)/by_hand.csv
 	$(PY) benchmarks/mutants/run.py $(MUTANTS)/drawn.json --results $(MUTANTS)/results.csv
+
+# Sphinx reads the package's docstrings, so it needs .venv; what it needs itself lies beside that.
+DOCS := build/docs
+SPHINX := PYTHONPATH=$(DOCS)/packages $(PY) -W ignore -m sphinx -c docs -W --keep-going -q
+
+$(DOCS)/packages/.done: requirements/docs.txt | setup
+	rm -rf $(DOCS)/packages
+	$(PIP) install -q --no-deps --target $(DOCS)/packages -r $<
+	@touch $@
+
+docs: $(DOCS)/packages/.done
+	$(SPHINX) -b html . $(DOCS)/html
+	@echo 'make: $(DOCS)/html/docs/index.html'
+
+# Needs the network.
+linkcheck: $(DOCS)/packages/.done
+	$(SPHINX) -b linkcheck . $(DOCS)/linkcheck
 
 # What makes the sets and the environments of the matrix, in an environment of its own.
 UV := build/uv

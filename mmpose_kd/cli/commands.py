@@ -12,6 +12,7 @@ from .gain import gain
 from .generations import generations
 from .inspection import inspect
 from .make_data import make_data
+from .metainfo import metainfo
 from .methods import methods
 from .setup_mmcv import setup_mmcv
 from .verify import verify
@@ -25,7 +26,7 @@ def commands() -> None:
 
 
 for command in (
-    methods, advise, wrap, verify, export, inspect, gain, generations, make_data, demo,
+    methods, advise, wrap, verify, export, inspect, gain, generations, make_data, metainfo, demo,
     setup_mmcv,
 ):  # fmt: skip
     commands.add_command(command)

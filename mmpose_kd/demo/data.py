@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import pprint
-import re
-from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
@@ -13,9 +9,9 @@ from typing import Optional
 from mmpose.datasets import CocoDataset
 from mmpose.datasets.datasets.utils import parse_pose_metainfo
 
-from ..core.whole_files import write_whole
 from ..gain.files import write_json
 from ..gain.subset import is_person
+from .metainfo import DataError, is_series, read_annotations, write_dataset_info
 
 SPLITS = ('train', 'val')
 #: where the annotations and the pictures of a split may lie
@@ -24,11 +20,6 @@ ANNOTATIONS = (
 )  # fmt: skip
 IMAGES = ('images', 'images/{split}', '{split}2017', '{split}', '.')
 METAINFO = 'metainfo.py'
-SIGMA = 0.05  # of OKS, where none is known: between COCO's of an eye and of a hip
-
-
-class DataError(ValueError):
-    """The data set cannot be used; the message says what is missing or wrong."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +62,7 @@ def prepare(source: Path, out: Path, persons: dict[str, int]) -> Data:
     """
     if not source.is_dir():
         raise DataError(f'--data {source}: there is no such folder')
-    read = {split: _read(_annotation_file(source, split)) for split in SPLITS}
+    read = {split: read_annotations(_annotation_file(source, split)) for split in SPLITS}
     categories = [category for content in read.values() for category in content['categories']]
     if len({tuple(c['keypoints']) for c in categories}) > 1:
         raise DataError(f'--data {source}: its categories have different keypoints; give one kind')
@@ -123,30 +114,6 @@ def _image_folder(source: Path, split: str, images: list[dict]) -> Path:
     return best
 
 
-def _read(file: Path) -> dict:
-    """A COCO file that has pictures, annotations, and a category with keypoints."""
-    try:
-        content = json.loads(file.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise DataError(f'{file} is no JSON file: {" ".join(str(error).split())}') from error
-    for name in ('images', 'annotations', 'categories'):
-        rows = content.get(name) if isinstance(content, dict) else None
-        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-            raise DataError(f'{file} has no list of {name}: give COCO keypoint annotations')
-    named = [c for c in content['categories'] if _is_texts(c.get('keypoints'))]
-    if not named:
-        raise DataError(f"{file}: no category has 'keypoints', the list of their names")
-    for image in content['images']:
-        lacking = [key for key in ('id', 'file_name', 'width', 'height') if key not in image]
-        if lacking:
-            raise DataError(f'{file}: an image has no {", ".join(lacking)}: {str(image)[:60]}')
-    return {**content, 'categories': named}
-
-
-def _is_texts(names) -> bool:
-    return isinstance(names, list) and bool(names) and all(isinstance(n, str) for n in names)
-
-
 def _chosen(content: dict, keypoints: int, persons: int, file: Path) -> dict:
     """The COCO file of so many persons that can be trained or tested on."""
     pictures = {image['id']: image for image in content['images']}
@@ -196,49 +163,6 @@ def _metainfo(source: Path, out: Path, category: dict) -> tuple[Optional[Path], 
     coco = parse_pose_metainfo(CocoDataset.METAINFO)['keypoint_id2name']
     if names == [coco[i] for i in range(len(coco))]:
         return None, True
-    partners = mirrored(names)
-    info = dict(
-        dataset_name=str(category.get('name', 'data')),
-        keypoint_info={
-            i: dict(name=name, id=i, color=[51, 153, 255], type='', swap=partners.get(name, ''))
-            for i, name in enumerate(names)
-        },
-        skeleton_info={
-            i: dict(link=(names[a - 1], names[b - 1]), id=i, color=[51, 153, 255])
-            for i, (a, b) in enumerate(category.get('skeleton') or [])
-        },
-        joint_weights=[1.0] * len(names),
-        sigmas=[SIGMA] * len(names),
-    )
     file = out.absolute() / METAINFO
-    text = f'dataset_info = {pprint.pformat(info, sort_dicts=False)}\n'
-    write_whole(file, lambda path: path.write_text(text, encoding='utf-8'))
+    write_dataset_info(category, file)
     return file, not is_series(names)
-
-
-def mirrored(names: Collection[str]) -> dict[str, str]:
-    """For each keypoint with a side the one on the other side: ``left_eye``, ``eye.R``, ``l_ear``.
-
-    Names of which the other side is not there are left out.
-    """
-    sides = {'left': 'right', 'right': 'left', 'l': 'r', 'r': 'l'}
-
-    def other(word: re.Match) -> str:
-        text = word.group()
-        swapped = sides[text.lower()]
-        if text.isupper():
-            return swapped.upper()
-        return swapped.title() if text.istitle() else swapped
-
-    found = {}
-    for name in names:
-        partner = re.sub(r'left|right|(?<![a-z])[lr](?![a-z])', other, name, flags=re.IGNORECASE)
-        if partner != name and partner in names:
-            found[name] = partner
-    return found
-
-
-def is_series(names: Collection[str]) -> bool:
-    """Whether keypoints are numbered: along a contour names do not tell a point's mirror image."""
-    stems = [re.sub(r'\d+', '#', name) for name in names]
-    return any('#' in stem and stems.count(stem) > 1 for stem in stems)

@@ -36,8 +36,8 @@ def test_help_names_every_command(capsys):
     leaves_with(0, '--help')
     shown = capsys.readouterr().out
     for name in (
-        'methods', 'advise', 'wrap', 'make-data', 'export', 'inspect', 'demo', 'gain',
-        'generations', 'setup-mmcv', 'verify',
+        'methods', 'advise', 'wrap', 'make-data', 'metainfo', 'export', 'inspect', 'demo',
+        'gain', 'generations', 'setup-mmcv', 'verify',
     ):  # fmt: skip
         assert re.search(rf'^  {name}\s', shown, re.MULTILINE)
 
@@ -56,6 +56,7 @@ def test_help_names_every_command(capsys):
             ('CONFIG', 'CHECKPOINT', '--out DIR', '--images FILE ...', '--samples N ...')
             + ('--force',),
         ),
+        ('metainfo', ('TRAIN.json', '-o, --out OUT.py', '--force')),
         ('setup-mmcv', ('mmcv-lite', 'exported student')),
         ('generations', ('CONFIG', '--work-dir DIR', '--generations N', '--cfg-options K=V')),
         (

@@ -5,10 +5,13 @@ import shutil
 
 import numpy as np
 import pytest
+from mmpose.datasets.datasets.utils import parse_pose_metainfo
 from mmpose.registry import DATASETS
 
+from mmpose_kd.cli import main
 from mmpose_kd.core.recipe import RECIPES
-from mmpose_kd.demo.data import DataError, is_series, mirrored, prepare
+from mmpose_kd.demo.data import prepare
+from mmpose_kd.demo.metainfo import DataError, is_series, mirrored
 from mmpose_kd.demo.students import CONFIGS, STUDENTS, TEACHER, demo_config, fitting_student
 
 from ..helpers.runs import draw
@@ -190,3 +193,38 @@ def test_persons_are_taken_evenly(drawn, tmp_path):
     data = prepare(drawn, tmp_path, {'train': 5, 'val': 1})
     ids = [a['id'] for a in json.loads(data.annotations['train'].read_text())['annotations']]
     np.testing.assert_array_equal(np.diff(ids), 3)
+
+
+def test_the_metainfo_of_a_coco_file_is_what_mmpose_reads(own, capsys):
+    out = own / 'metainfo.py'
+    assert main(['metainfo', str(own / 'train.json'), '-o', str(out)]) == 0
+    said = capsys.readouterr()
+    assert 'change places in a mirror: eye.L and eye.R' in said.out and not said.err
+    meta = parse_pose_metainfo(dict(from_file=str(out)))
+    assert [*meta['keypoint_name2id']] == ['nose', 'eye.L', 'eye.R']
+    assert meta['flip_indices'] == [0, 2, 1] and meta['skeleton_links'] == [(0, 1), (0, 2)]
+
+
+def test_a_metainfo_file_that_is_there_stays_unless_it_is_forced(own, capsys):
+    out = own / 'metainfo.py'
+    out.write_text('mine')
+    args = ['metainfo', str(own / 'train.json'), '-o', str(out)]
+    assert main(args) == 1 and out.read_text() == 'mine'
+    assert 'is there already: give another file, or --force' in capsys.readouterr().err
+    change(own / 'train.json', lambda c: c['categories'][0].update(keypoints=['p0', 'p1', 'p2']))
+    assert main([*args, '--force']) == 0 and "'p1'" in out.read_text()
+    assert 'keypoints are numbered' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ('args', 'message'),
+    [
+        (('none.json', '-o', 'out.py'), 'none.json: there is no such file'),
+        (('none.json', '-o', 'out.json'), 'give a name that ends in .py'),
+    ],
+)
+def test_metainfo_of_nothing_is_one_line(tmp_path, monkeypatch, capsys, args, message):
+    monkeypatch.chdir(tmp_path)
+    assert main(['metainfo', *args]) == 1
+    [line] = capsys.readouterr().err.splitlines()
+    assert message in line and not [*tmp_path.iterdir()]

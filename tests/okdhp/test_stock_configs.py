@@ -28,7 +28,7 @@ HAND = (
     'td-hm_hrnetv2-w18_udp-8xb64-210e_onehand10k-256x256.py'
 )
 COCO = 'body_2d_keypoint/topdown_heatmap/coco/'
-BY_HAND = 'README'
+BY_HAND = 'by hand'
 
 
 def stock_config(name: str) -> dict:
@@ -73,7 +73,7 @@ def stock_kinds() -> dict[tuple, list[str]]:
 
 
 def by_hand(cfg: dict) -> dict:
-    """The model that the README's recipe makes: a neck stays where it is."""
+    """The model that the lines by hand make: a neck stays where it is."""
     model = copy.deepcopy(cfg['model'])
     cut = dict(backbone=model['backbone'], split='stage3')
     head = dict(type='OKDHPHead', head=model['head'], **cut)

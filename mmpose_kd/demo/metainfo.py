@@ -1,0 +1,141 @@
+"""MMPose's ``dataset_info`` of keypoints that only a COCO file names."""
+
+from __future__ import annotations
+
+import json
+import pprint
+import re
+from collections.abc import Collection
+from pathlib import Path
+from typing import NamedTuple
+
+from ..core.whole_files import write_whole
+
+SIGMA = 0.05  # of OKS, where none is known: between COCO's of an eye and of a hip
+
+
+class DataError(ValueError):
+    """The data set cannot be used; the message says what is missing or wrong."""
+
+
+class Written(NamedTuple):
+    """What a ``dataset_info`` says.
+
+    Attributes:
+        names: Of the keypoints, in their order.
+        pairs: Keypoints that change places in a mirror.
+        series: Whether keypoints are numbered, so that their names do not tell that.
+    """
+
+    names: tuple[str, ...]
+    pairs: tuple[tuple[str, str], ...]
+    series: bool
+
+
+def metainfo_file(annotations: Path, out: Path, force: bool = False) -> Written:
+    """Write MMPose's ``dataset_info`` of a COCO file's keypoints.
+
+    Which of them change places in a mirror is told by their names (:func:`mirrored`); every sigma
+    of OKS is :data:`SIGMA`, every weight 1, as COCO files do not tell them.
+
+    Args:
+        annotations: COCO keypoint annotations.
+        out: The file to write, ``.py``; written whole or not at all.
+        force: Whether a file that is there already is replaced.
+
+    Raises:
+        DataError: The annotations cannot be read, or have different keypoints.
+        FileExistsError: The file is there already.
+        ValueError: ``out`` does not end in ``.py``.
+    """
+    if out.suffix != '.py':
+        raise ValueError(f'--out {out}: give a name that ends in .py')
+    if out.exists() and not force:
+        raise FileExistsError(f'{out} is there already: give another file, or --force')
+    if not annotations.is_file():
+        raise DataError(f'{annotations}: there is no such file')
+    categories = read_annotations(annotations)['categories']
+    if len({tuple(c['keypoints']) for c in categories}) > 1:
+        raise DataError(f'{annotations}: its categories have different keypoints; give one kind')
+    names = categories[0]['keypoints']
+    write_dataset_info(categories[0], out)
+    pairs = {tuple(sorted(pair, key=names.index)) for pair in mirrored(names).items()}
+    ordered = sorted(pairs, key=lambda pair: names.index(pair[0]))
+    return Written(tuple(names), tuple(ordered), is_series(names))
+
+
+def read_annotations(file: Path) -> dict:
+    """A COCO file that has pictures, annotations, and categories with keypoints.
+
+    Raises:
+        DataError: It is none.
+    """
+    try:
+        content = json.loads(file.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise DataError(f'{file} is no JSON file: {" ".join(str(error).split())}') from error
+    for name in ('images', 'annotations', 'categories'):
+        rows = content.get(name) if isinstance(content, dict) else None
+        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+            raise DataError(f'{file} has no list of {name}: give COCO keypoint annotations')
+    named = [c for c in content['categories'] if _is_texts(c.get('keypoints'))]
+    if not named:
+        raise DataError(f"{file}: no category has 'keypoints', the list of their names")
+    for image in content['images']:
+        lacking = [key for key in ('id', 'file_name', 'width', 'height') if key not in image]
+        if lacking:
+            raise DataError(f'{file}: an image has no {", ".join(lacking)}: {str(image)[:60]}')
+    return {**content, 'categories': named}
+
+
+def _is_texts(names) -> bool:
+    return isinstance(names, list) and bool(names) and all(isinstance(n, str) for n in names)
+
+
+def write_dataset_info(category: dict, file: Path) -> None:
+    """Write the ``dataset_info`` of a COCO category, whose keypoints have names."""
+    names = category['keypoints']
+    partners = mirrored(names)
+    info = dict(
+        dataset_name=str(category.get('name', 'data')),
+        keypoint_info={
+            i: dict(name=name, id=i, color=[51, 153, 255], type='', swap=partners.get(name, ''))
+            for i, name in enumerate(names)
+        },
+        skeleton_info={
+            i: dict(link=(names[a - 1], names[b - 1]), id=i, color=[51, 153, 255])
+            for i, (a, b) in enumerate(category.get('skeleton') or [])
+        },
+        joint_weights=[1.0] * len(names),
+        sigmas=[SIGMA] * len(names),
+    )
+    text = f'dataset_info = {pprint.pformat(info, sort_dicts=False)}\n'
+    write_whole(file, lambda path: path.write_text(text, encoding='utf-8'))
+
+
+def mirrored(names: Collection[str]) -> dict[str, str]:
+    """For each keypoint with a side the one on the other side: ``left_eye``, ``eye.R``, ``l_ear``.
+
+    Names of which the other side is not there are left out.
+    """
+    sides = {'left': 'right', 'right': 'left', 'l': 'r', 'r': 'l'}
+
+    def other(word: re.Match) -> str:
+        text = word.group()
+        swapped = sides[text.lower()]
+        if text.isupper():
+            return swapped.upper()
+        return swapped.title() if text.istitle() else swapped
+
+    found = {}
+    for name in names:
+        partner = re.sub(r'left|right|(?<![a-z])[lr](?![a-z])', other, name, flags=re.IGNORECASE)
+        if partner != name and partner in names:
+            found[name] = partner
+    return found
+
+
+def is_series(names: Collection[str]) -> bool:
+    """Whether keypoints are numbered: along a contour names do not tell a point's mirror image."""
+    stems = [re.sub(r'\d+', '#', name) for name in names]
+    return any('#' in stem and stems.count(stem) > 1 for stem in stems)
