@@ -1,5 +1,5 @@
 # OKDHP on HRNet-w32, animals, AP-10K 256 x 256: stem and stages 1 to 3 shared, three stages 4.
-# Neither HRNet nor animals are in the paper (https://arxiv.org/abs/2108.02092).
+# Ours: neither HRNet nor animals are in the paper (https://arxiv.org/abs/2108.02092).
 _base_ = ['mmpose::animal_2d_keypoint/topdown_heatmap/ap10k/td-hm_hrnet-w32_8xb64-210e_ap10k-256x256.py', '_base_/okdhp.py']
 
 _cut = dict(backbone=_base_.model.backbone, split='stage3')

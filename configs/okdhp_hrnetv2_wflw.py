@@ -1,5 +1,5 @@
 # OKDHP on HRNetV2-w18, faces, WFLW 256 x 256: stem and stages 1 to 3 shared, three stages 4.
-# Neither HRNet nor faces are in the paper (https://arxiv.org/abs/2108.02092).
+# Ours: neither HRNet nor faces are in the paper (https://arxiv.org/abs/2108.02092).
 _base_ = ['mmpose::face_2d_keypoint/topdown_heatmap/wflw/td-hm_hrnetv2-w18_8xb64-60e_wflw-256x256.py', '_base_/okdhp.py']
 
 _cut = dict(backbone=_base_.model.backbone, split='stage3')

@@ -1,5 +1,5 @@
 # OKDHP on MobileNetV2, hands, OneHand10K 256 x 256: the whole backbone shared, three decoders.
-# The paper (https://arxiv.org/abs/2108.02092) has no hands; it splits MobileNetV2 like this.
+# Ours: the paper (https://arxiv.org/abs/2108.02092) has no hands; it splits MobileNetV2 like this.
 _base_ = [
     'mmpose::hand_2d_keypoint/topdown_heatmap/onehand10k/td-hm_mobilenetv2_8xb64-210e_onehand10k-256x256.py',
     '_base_/okdhp.py'
