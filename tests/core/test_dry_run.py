@@ -62,5 +62,5 @@ def test_the_process_is_as_before_and_the_folder_is_gone_also_after_an_interrupt
 
 
 def test_an_error_is_told_in_one_line():
-    assert told(ValueError('model.head:\n give one')) == 'model.head: give one'
+    assert told(ValueError('model.head: give\n one')) == 'model.head: give one'
     assert told(KeyError('head')) == "KeyError: 'head'"
