@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
+from numbers import Integral, Real
 
 WIDTH = 10_000  # characters: a log's line is not cut
 
@@ -40,4 +41,5 @@ def metric_table(rows: Mapping[str, Mapping[str, float]], digits: int = 4) -> st
 
 
 def _text(value, digits: int) -> str:
-    return f'{value:.{digits}f}' if isinstance(value, float) else str(value)
+    fraction = isinstance(value, Real) and not isinstance(value, Integral)  # numpy's as well
+    return f'{value:.{digits}f}' if fraction else str(value)

@@ -1,5 +1,7 @@
 """The table of several outputs' metrics in the log."""
 
+import numpy as np
+
 from mmpose_kd.core.metric_table import metric_table
 
 
@@ -12,6 +14,11 @@ def test_rows_are_outputs_and_columns_are_metrics():
         ['branch0', '0.1235', '12.0000'],
         ['ensemble', '0.5000'],
     ]
+
+
+def test_numbers_of_numpy_are_cut_too_and_whole_ones_are_whole():
+    row = metric_table({'a': {'x': np.float32(1 / 3), 'y': 7, 'z': 'no'}}).splitlines()[-1]
+    assert row.split() == ['a', '0.3333', '7', 'no']
 
 
 def test_it_is_plain_text_however_many_columns_there_are():
