@@ -171,7 +171,7 @@ def test_everything_in_a_base_of_ours_is_used(path):
 #: Whose experiment a config is, as its header says.
 WHOSE = ("The paper's experiment", "The release's run", 'Ours')
 #: A gain: `52.8 -> 62.8`, `from 89.2 to 90.0`.
-GAIN = re.compile(r'\d+(\.\d+)? (->|to) \d')
+GAIN = re.compile(r'\d\d(\.\d+)? (->|to) \d\d')
 
 
 def header(path):
