@@ -35,6 +35,7 @@ def titles_of(monkeypatch):
     return titles
 
 
+@pytest.mark.slow
 def test_validation_samples_get_a_sheet_each(run, tmp_path, capsys):
     out = tmp_path / 'a' / 'sheets'
     command_line = ['inspect', str(run / 'okdhp.py'), str(checkpoint(run)), '--out', str(out)]
