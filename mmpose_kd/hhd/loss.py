@@ -11,7 +11,7 @@ from mmpose.registry import MODELS
 from torch import Tensor, nn
 
 from ..core.checks import checked_bool, checked_choice, checked_factor, checked_size, refusal
-from ..core.loss import DistillationLoss, upcast
+from ..core.loss import DistillationLoss, scaled, upcast
 from .centre import bump_excess, peak_position, released_centre, softmax_maps, unbiased_centre
 from .windows import normalised_windows
 
@@ -287,7 +287,7 @@ class HHDLoss(DistillationLoss):
             loss = hhd_aligned(
                 student, teacher, weight, self.beta, self.crop_size, **self.settings
             )
-        return self.loss_weight * loss
+        return scaled(loss, self.loss_weight)
 
 
 def _deployed(head: nn.Module) -> nn.Module:
