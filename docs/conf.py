@@ -25,7 +25,6 @@ html_theme = 'furo'
 html_title = f'mmpose-kd {release}'
 
 myst_heading_anchors = 4  # as GitHub makes them
-suppress_warnings = ['toc.not_readable']  # pages that are yet to come: see tests/test_docs.py
 
 autodoc_default_options = {'members': True, 'member-order': 'bysource'}
 autodoc_typehints = 'description'

@@ -18,6 +18,7 @@ from .grouped import grouped_table
 from .hhd import hhd_table
 from .losses import losses_table
 from .memory import memory_table
+from .methods import launches_table, methods_table
 from .ocd import ocd_table
 from .report import machine
 from .step import overhead_table, step_table
@@ -37,6 +38,8 @@ TABLES = {
     'distiller': distiller_table,
     'dskd': dskd_table,
     'ocd': ocd_table,
+    'launches': launches_table,
+    'methods': methods_table,
 }
 
 
@@ -48,10 +51,10 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     MMLogger.get_instance('speed', log_level='ERROR')  # initialised weights are no news here
     if args.clock == COUNTED and args.device != 'cpu':
         sys.exit('--clock operators counts on the CPU: leave --device out')
-    bench = Bench(args.rounds, args.device, args.clock)
+    bench = Bench(args.rounds, args.device, args.clock, args.batch or Bench.batch)
     parts = [f'# Speed and memory\n\n{machine(bench)}']
     sys.stdout.write(parts[0])
-    for name in args.only or TABLES:
+    for name in args.only or (TABLES if args.batch is None else ['methods']):
         parts.append(TABLES[name](bench))
         sys.stdout.write('\n' + parts[-1])
         sys.stdout.flush()
@@ -66,6 +69,12 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument('--rounds', type=_positive, default=7, help='measurements of each (7)')
     p.add_argument('--threads', type=_positive, help="CPU threads (torch's own choice)")
     p.add_argument('--only', nargs='+', choices=TABLES, help='tables to make (all)')
+    p.add_argument(
+        '--batch',
+        type=_positive,
+        help='images in a batch of the table "methods", which is then the only one without --only '
+        f'({Bench.batch})',
+    )
     p.add_argument('--device', choices=['cpu', 'cuda'], default='cpu', help='(cpu)')
     p.add_argument(
         '--clock',

@@ -17,6 +17,7 @@ from mmpose.registry import MODELS, TRANSFORMS
 from torch import Tensor
 
 from mmpose_kd.distiller.cache import TeacherCache
+from mmpose_kd.distiller.teacher import Teacher
 
 from .models import CONFIGS, build, total
 from .report import steps_table
@@ -43,7 +44,7 @@ def distiller_table(
             cache = TeacherCache(Path(folder, 'teacher.sqlite'), {})
             candidates = {
                 STUDENT: step(model.student, images, samples),
-                'teacher forward': forward(model.teachers[0].model, images),
+                'teacher forward': forward(model.teachers[0], images),
                 PARTS: both(model, images, samples),
                 'PoseDistiller': step(model, images, samples),
                 'PoseDistiller, cached teacher': cached(model, images, samples, cache),
@@ -135,19 +136,18 @@ def cached(
     return run
 
 
-def forward(model: BaseModel, images: Tensor) -> Callable[[], None]:
-    """A forward pass without gradient."""
+def forward(teacher: Teacher, images: Tensor) -> Callable[[], None]:
+    """A teacher's forward pass, in its own precision."""
 
-    @torch.no_grad()
     def run() -> None:
-        model(images, None, mode='tensor')
+        teacher.forward_head(images)
 
     return run
 
 
 def both(model: BaseModel, images: Tensor, samples: list) -> Callable[[], None]:
     """The student's step and the teacher's forward pass, one after the other."""
-    parts = step(model.student, images, samples), forward(model.teachers[0].model, images)
+    parts = step(model.student, images, samples), forward(model.teachers[0], images)
 
     def run() -> None:
         for part in parts:

@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
-from torch import Tensor
 
 from mmpose_kd.dskd.hook import DSKDHook
 
@@ -30,23 +29,16 @@ def dskd_table(
     """Steps with n guides, all of them kept."""
     tables = []
     for name in names:
-        with tempfile.TemporaryDirectory() as folder:
-            runner, hook = guided(name, folder, max(guides))
-            images, samples = batch_of(runner.cfg, batch, bench.device)
-            model = runner.model.to(bench.device).train()
-            hook.bank.to(bench.device)
-            candidates = {PLAIN: step(model, images, samples)}
-            alone = forward(hook.bank.guides[0].teacher.model, images)
-            candidates['guide forward'] = alone
-            for n in guides:
-                candidates[parts(n)] = _all(candidates[PLAIN], *[alone] * n)
-                candidates[f'DSKD, {n} guides'] = with_guides(runner, hook, n, images, samples)
-            times = bench.interleaved(candidates, settle=True)
-            trained = [PLAIN, *(f'DSKD, {n} guides' for n in guides)]
-            peaks = {one: peak_bytes(candidates[one], bench) / 2**20 for one in trained}
-            weights = sum(
-                v.nbytes for v in hook.bank.guides[0].teacher.model.state_dict().values()
-            )
+        guided = Guided(name, max(guides), batch, bench.device)
+        candidates = {PLAIN: guided.plain, 'guide forward': guided.guide}
+        for n in guides:
+            candidates[parts(n)] = guided.parts(n)
+            candidates[f'DSKD, {n} guides'] = guided.step(n)
+        times = bench.interleaved(candidates, settle=True)
+        trained = [PLAIN, *(f'DSKD, {n} guides' for n in guides)]
+        peaks = {one: peak_bytes(candidates[one], bench) / 2**20 for one in trained}
+        weights = sum(v.nbytes for v in guided.every[0].teacher.model.state_dict().values())
+        guided.close()
         rows = []
         for one in candidates:
             n = next((n for n in guides if one == f'DSKD, {n} guides'), None)
@@ -86,36 +78,66 @@ def parts(n: int) -> str:
     return f'{PLAIN} + {n} guide forwards'
 
 
-def guided(name: str, folder: str, largest: int) -> tuple[Runner, DSKDHook]:
-    """A runner of a shipped config that stands at its start, with a full bank of guides."""
-    cfg = Config.fromfile(CONFIGS / f'{name}.py')
-    init_default_scope('mmpose')
-    cfg.model.backbone.pop('init_cfg', None)
-    settings = {k: v for k, v in cfg.custom_hooks[-1].items() if k not in ('type', 'teachers')}
-    settings.update(guides='generations', num_guides=largest, keep_prob=1.0, log_interval=10**9)
-    hook = DSKDHook(**settings)
-    runner = Runner(
-        model=cfg.model, work_dir=folder, cfg=cfg, default_scope='mmpose', log_level='WARNING'
-    )
-    hook.start(runner, length=cfg.train_cfg.max_epochs)
-    for n in range(largest):
-        hook.freeze(runner, f'copy_{n}')
-    return runner, hook
+class Guided:
+    """A shipped config at its start, with a full bank of guides, and its steps.
 
+    Args:
+        name: Of the config.
+        largest: How many guides there are.
+        batch: Images in a batch.
+        device: Where it computes.
 
-def with_guides(
-    runner: Runner, hook: DSKDHook, n: int, images: Tensor, samples: list
-) -> Callable[[], None]:
-    """A training step with n of the guides."""
-    every = list(hook.bank.guides)
+    Attributes:
+        plain: A step without guides.
+        guide: The forward pass of one, in its own precision.
+        every: The guides.
+    """
 
-    def run() -> None:
-        runner.model.zero_grad(set_to_none=True)
-        hook.bank.guides = every[:n]
-        with hook.guiding(runner.model):
-            total(runner.model.loss(images, samples)).backward()
+    def __init__(self, name: str, largest: int, batch: int, device: str):
+        cfg = Config.fromfile(CONFIGS / f'{name}.py')
+        init_default_scope('mmpose')
+        cfg.model.backbone.pop('init_cfg', None)
+        settings = {k: v for k, v in cfg.custom_hooks[-1].items() if k not in ('type', 'teachers')}
+        settings.update(
+            guides='generations', num_guides=largest, keep_prob=1.0, log_interval=10**9
+        )
+        self.hook = DSKDHook(**settings)
+        self._folder = tempfile.TemporaryDirectory()
+        self._runner = Runner(
+            model=cfg.model,
+            work_dir=self._folder.name,
+            cfg=cfg,
+            default_scope='mmpose',
+            log_level='WARNING',
+        )
+        self.hook.start(self._runner, length=cfg.train_cfg.max_epochs)
+        for n in range(largest):
+            self.hook.freeze(self._runner, f'copy_{n}')
+        self.every = list(self.hook.bank.guides)
+        self._model = self._runner.model.to(device).train()
+        self.hook.bank.to(device)
+        self._batch = batch_of(cfg, batch, device)
+        self.plain = step(self._model, *self._batch)
+        self.guide = forward(self.every[0].teacher, self._batch[0])
 
-    return run
+    def parts(self, n: int) -> Callable[[], None]:
+        """The plain step and n forward passes."""
+        return _all(self.plain, *[self.guide] * n)
+
+    def step(self, n: int) -> Callable[[], None]:
+        """A training step with n of the guides."""
+
+        def run() -> None:
+            self._model.zero_grad(set_to_none=True)
+            self.hook.bank.guides = self.every[:n]
+            with self.hook.guiding(self._model):
+                total(self._model.loss(*self._batch)).backward()
+
+        return run
+
+    def close(self) -> None:
+        """Remove the run's folder."""
+        self._folder.cleanup()
 
 
 def _all(*runs: Callable[[], None]) -> Callable[[], None]:

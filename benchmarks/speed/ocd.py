@@ -75,7 +75,7 @@ def two_losses(
         images: Normalised (B, 3, H, W).
         samples: With labels and heatmaps.
     """
-    beside = heatmap_samples(samples)
+    beside, _ = heatmap_samples(samples)
 
     def run() -> None:
         plain.zero_grad(set_to_none=True)

@@ -59,11 +59,13 @@ class Bench:
         rounds: How many times each candidate is measured.
         device: Where candidates compute; ``'cuda'`` is waited for.
         clock: A name in ``CLOCKS``, or ``'operators'``, which are counted (on the CPU alone).
+        batch: Images in a batch, in the table of all methods.
     """
 
     rounds: int = 7
     device: str = 'cpu'
     clock: str = 'wall'
+    batch: int = 8
 
     def interleaved(
         self,

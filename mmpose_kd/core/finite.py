@@ -131,17 +131,15 @@ class LossGuard:
             return
         scalars = [losses[name].detach().float() for name in names]
         scalars = [x if x.ndim == 0 else x.sum() for x in scalars]
-        stacked = torch.stack(scalars)
-        good = stacked - stacked == 0  # as isfinite(), with half of its operations
-        if torch.is_autocast_enabled():
-            good = good | ~own.detach().isfinite()
-        good = in_all_processes(good)
+        # last what decides in mixed precision alone; all else is done on the host
+        looked_at = [*scalars, own.detach().float()] if torch.is_autocast_enabled() else scalars
+        values = over_processes(torch.stack(looked_at))
         if self.how == 'skip':
-            self._skip(losses, names, scalars, good.tolist(), idle)
-        elif good.device.type in AT_ONCE:
-            self._stop(names, scalars, good, look)
+            self._skip(losses, names, scalars, _good(values, len(names)), idle)
+        elif values.device.type in AT_ONCE:
+            self._stop(names, scalars, values, look)
         else:
-            self._stop_after_backward(losses, names, scalars, good, look)
+            self._stop_after_backward(losses, names, scalars, values, look)
 
     def _skip(self, losses: dict, names, scalars: list[Tensor], good: list[bool], idle) -> None:
         for name, scalar, one in zip(names, scalars, good):
@@ -158,14 +156,14 @@ class LossGuard:
             losses[name] = torch.zeros_like(losses[name].detach()) + idle(name)
         losses['skipped'] = torch.full_like(scalars[0], float(self.skipped))
 
-    def _stop(self, names: Collection[str], scalars: list[Tensor], good: Tensor, look) -> None:
-        good = good.tolist()
+    def _stop(self, names: Collection[str], scalars: list[Tensor], values: Tensor, look) -> None:
+        good = _good(values, len(names))
         if all(good):
             return
-        values = [float(x) for x in scalars]
+        here = [float(x) for x in scalars]
         bad = [
             f'{name} is {value}{" here, and not finite in another process" * math.isfinite(value)}'
-            for name, value, one in zip(names, values, good)
+            for name, value, one in zip(names, here, good)
             if not one
         ]
         found = look() if look is not None else ''
@@ -174,15 +172,15 @@ class LossGuard:
             f"learning rate, or give {self.key}='skip' to leave such a loss out of its step"
         )
 
-    def _stop_after_backward(self, losses: dict, names, scalars, good: Tensor, look) -> None:
+    def _stop_after_backward(self, losses: dict, names, scalars, values: Tensor, look) -> None:
         traced = next((losses[name] for name in names if losses[name].requires_grad), None)
         if traced is None:
             return
         # only into pinned memory a copy goes on while the host does
-        on_host = torch.empty(good.shape, dtype=good.dtype, pin_memory=good.is_cuda)
-        on_host.copy_(good, non_blocking=True)
+        on_host = torch.empty(values.shape, dtype=values.dtype, pin_memory=values.is_cuda)
+        on_host.copy_(values, non_blocking=True)
         arrived = None
-        if good.is_cuda:
+        if values.is_cuda:
             arrived = torch.cuda.Event()
             arrived.record()
 
@@ -198,13 +196,17 @@ class LossGuard:
         traced.register_hook(in_backward)
 
 
-def in_all_processes(good: Tensor) -> Tensor:
-    """Which of the answers (N,) are True in every process of the training."""
-    if get_world_size() == 1:
-        return good
-    least = good.float()
-    all_reduce(least, op='min')
-    return least > 0
+def over_processes(values: Tensor) -> Tensor:
+    """The sums of values (N,) over all processes: finite only what is so in each of them."""
+    if get_world_size() > 1:
+        all_reduce(values, op='sum')
+    return values
+
+
+def _good(values: Tensor, count: int) -> list[bool]:
+    """Of the first ``count`` values which are finite; all if one behind them is not."""
+    finite = [math.isfinite(value) for value in values.tolist()]
+    return [one or not all(finite[count:]) for one in finite[:count]]
 
 
 def _when() -> str:

@@ -60,7 +60,7 @@ class GradientBalance(nn.Module):
         self.limit = checked_number(limit, f'{key}.limit', least=1)
         self.register_buffer('norms', torch.zeros(2))  # of the main and the auxiliary loss
         self.register_buffer('step', torch.zeros((), dtype=torch.long))
-        self._step = None  # the same as a number, so that no step waits for the device
+        self._step = None  # the same as a number: no step waits for the device, or writes to it
         self._factor: Optional[Tensor] = None  # of the norms that _norms names
         self._norms: Optional[tuple[int, int]] = None
 
@@ -76,6 +76,11 @@ class GradientBalance(nn.Module):
         if settings is not True and not isinstance(settings, dict):
             raise refusal(key, settings, 'give True, False or a dict')
         return built(cls, {} if settings is True else settings, key)
+
+    def _save_to_state_dict(self, *args, **kwargs):
+        if self._step is not None:
+            self.step.fill_(self._step)
+        super()._save_to_state_dict(*args, **kwargs)
 
     def _load_from_state_dict(self, *args, **kwargs):
         self._step = None
@@ -95,7 +100,6 @@ class GradientBalance(nn.Module):
             if self._step < self.warmup or self._step % self.interval == 0:
                 self._measure(main, auxiliary, shared)
             self._step += 1
-            self.step += 1
         norms = id(self.norms), self.norms._version  # others after each change in place
         if self._factor is None or self._norms != norms:
             self._factor, self._norms = self._of_norms(), norms

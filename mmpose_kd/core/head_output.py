@@ -84,6 +84,26 @@ def in_channels_explained(head: nn.Module, feats, key: str) -> Iterator[None]:
         raise
 
 
+@contextmanager
+def bfloat16_explained() -> Iterator[None]:
+    """Turn numpy's error about bfloat16, while stock losses are computed, into one with the key.
+
+    Raises:
+        TypeError: In the place of numpy's.
+    """
+    try:
+        yield
+    except TypeError as error:
+        if 'BFloat16' not in str(error):
+            raise
+        raise TypeError(
+            "optim_wrapper.dtype='bfloat16': MMPose's heads compute the accuracy of training in "
+            "numpy, which has no bfloat16: give dtype='float16', or with a HeatmapHead "
+            'train_cfg=dict(compute_acc=False) in the model that has it; no other head can '
+            'leave it out'
+        ) from error
+
+
 def read_output(kind: str, returned) -> list[Tensor]:
     """The tensors that matter of what a head's ``forward`` returned.
 

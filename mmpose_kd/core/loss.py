@@ -31,6 +31,7 @@ Any module with two arguments fits, so losses of other packages work as they are
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 from typing import Optional
 
@@ -83,7 +84,19 @@ def takes_target_weight(loss: nn.Module) -> bool:
 
 def upcast(x: Tensor) -> Tensor:
     """A tensor in float32 at least: sums over many positions are lost in half precision."""
-    return x.to(torch.promote_types(x.dtype, torch.float32))
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+
+
+def full_precision(x: Tensor) -> contextlib.AbstractContextManager:
+    """While products with a tensor are made in its own precision, in mixed precision as well."""
+    if x.is_meta:  # knows no mixed precision
+        return contextlib.nullcontext()
+    return torch.autocast(x.device.type, enabled=False)
+
+
+def scaled(loss: Tensor, factor: float) -> Tensor:
+    """A loss times a number; none is multiplied by 1, as on a GPU each operator is a launch."""
+    return loss if factor == 1 else factor * loss
 
 
 def softmax_kl(student: Tensor, teacher: Tensor) -> Tensor:

@@ -94,6 +94,7 @@ class TeacherCacheHook(Hook):
         }
         for n, features in read.items():
             teacher = model.teachers[n]
+            teacher.settle()
             teacher.cache = TeacherCache(
                 self.path / f'teacher{n}.sqlite',
                 {**of_run, **_of_teacher(teacher)},

@@ -15,8 +15,9 @@ from ..core.capture import OutputPath, capture, captured_output
 from ..core.checks import built, built_by, checked_dict, checked_dicts, refusal
 from ..core.deployed import Deployed, training_part
 from ..core.finite import LossGuard, not_finite
+from ..core.head_output import bfloat16_explained
 from ..core.loading import check_state, look_at_load_from, rename_plain_weights
-from ..core.loss import sum_of_losses
+from ..core.loss import scaled, sum_of_losses
 from ..core.panels import Panel, View
 from ..core.paramwise import compare_paramwise
 from ..core.run import run_info
@@ -198,7 +199,7 @@ class PoseDistiller(BaseModel):
         paths = {path.name: path for entry in active for path in entry.student_paths}
         # first, while the student's activations do not yet take the memory
         taught = self._teach(inputs, data_samples, active)
-        with capture(self.student, list(paths.values())) as captured:
+        with bfloat16_explained(), capture(self.student, list(paths.values())) as captured:
             losses = dict(self.student(inputs, data_samples, mode='loss'))
         task_loss = sum_of_losses(losses)
         seen = {}  # for messages
@@ -227,8 +228,8 @@ class PoseDistiller(BaseModel):
                 balance = entry.balance(task_loss, loss, student)
                 loss = balance * loss
                 # for the log; what has "loss" in its name would be trained on
-                losses[f'{entry.name.replace("loss", "")}_factor'] = factor * balance
-            losses[name] = factor * loss
+                losses[f'{entry.name.replace("loss", "")}_factor'] = scaled(balance, factor)
+            losses[name] = scaled(loss, factor)
         for n, outputs in taught.items():
             seen.update((f'{self.teachers[n].key} {name!r}', x) for name, x in outputs.items())
         idle = {f'loss_{entry.name}': entry.idle for entry in active}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import logging
 from collections.abc import Sequence
@@ -21,7 +20,6 @@ from ..core.checks import (
     built_by,
     check_keypoint_count,
     checked_bool,
-    checked_choice,
     checked_name,
     checked_path,
     is_list,
@@ -49,12 +47,7 @@ from ..core.weights import state_of
 from .cache import CacheKey, TeacherCache
 from .label_check import LabelCheck
 from .model_config import model_config
-
-DTYPES = {
-    'float32': torch.float32,
-    'float16': torch.float16,
-    'bfloat16': torch.bfloat16,
-}
+from .precision import FrozenPrecision, constant, widen_before_head
 
 
 class Teacher:
@@ -72,9 +65,11 @@ class Teacher:
             keypoints in the same order.
         view: Name of the ``TeacherView`` in the training pipeline which makes its images. None:
             the student's images.
-        dtype: ``'float16'`` or ``'bfloat16'`` runs it in half precision, ``'float32'`` in full
-            precision whatever the optimiser wrapper does. None: as the student runs.
-        channels_last: Whether it runs in this memory format.
+        dtype: ``'auto'``: on a GPU in half precision (bfloat16, on old ones float16), elsewhere
+            as the student runs. ``'float32'`` runs it in full precision, ``'float16'`` or
+            ``'bfloat16'`` in half, whatever device and optimiser wrapper are. None: as the
+            student runs. See :class:`FrozenPrecision`.
+        channels_last: Whether it runs in this memory format. None: on a GPU.
         check_labels: Whether the training stops in its first steps if the teacher finds fewer
             keypoints than their mean places do: see :class:`LabelCheck`. A teacher without a
             checkpoint is not looked at.
@@ -90,27 +85,26 @@ class Teacher:
         checkpoint: Optional[str],
         keypoints: Optional[Sequence[int]] = None,
         view: Optional[str] = None,
-        dtype: Optional[str] = None,
-        channels_last: bool = False,
+        dtype: Optional[str] = 'auto',
+        channels_last: Optional[bool] = None,
         check_labels: bool = True,
         key: str = 'teachers[0]',
     ):
         self.key = key
         self.checkpoint = checked_path(checkpoint, f'{key}.checkpoint', optional=True)
         self.view = checked_name(view, f'{key}.view', optional=True)
-        dtype = checked_choice(dtype, f'{key}.dtype', DTYPES, optional=True)
-        self.dtype = None if dtype is None else DTYPES[dtype]
-        channels_last = checked_bool(channels_last, f'{key}.channels_last')
+        self.precision = FrozenPrecision(dtype, channels_last, key)
         check_labels = checked_bool(check_labels, f'{key}.check_labels')
         self.label_check = LabelCheck(key) if check_labels and checkpoint is not None else None
-        self.memory_format = torch.channels_last if channels_last else torch.preserve_format
         self.config = model_config(config, f'{key}.config')
         self.model: nn.Module = built_by(MODELS, self.config, f'{key}.config')
         self.model.requires_grad_(False)
         self.model.eval()
-        self._cast(self.dtype)
+        self.precision.cast(self.model)
+        widen_before_head(self.model)
         self.dataset_meta: dict = {}
         self.ready = False
+        self._digest: Optional[str] = None  # of the weights before they were cast on a device
         self._seen: set[str] = set()  # outputs that were looked at
         self._compared: Optional[tuple[nn.Module, bool]] = None
         self.cache: Optional[TeacherCache] = None  # for the time of a run, by TeacherCacheHook
@@ -129,10 +123,21 @@ class Teacher:
     def __deepcopy__(self, memo):
         return self
 
-    def _cast(self, dtype: Optional[torch.dtype]) -> None:
-        for name, child in self.model.named_children():
-            if name != 'data_preprocessor':  # its mean and std are no weights
-                child.to(dtype=dtype, memory_format=self.memory_format)
+    @property
+    def dtype(self) -> Optional[torch.dtype]:
+        """In which it runs; None: as the student does, or not yet known."""
+        return self.precision.dtype
+
+    def settle(self) -> None:
+        """Take the precision and memory format of the device that it is on now.
+
+        Done in the first pass; before it by who has to know them.
+        """
+        weight = next(self.model.parameters(), None)
+        if weight is not None and self.precision.changes_on(weight.device):
+            self._digest = self.digest()
+            self.precision.take(weight.device)
+            self.precision.cast(self.model)
 
     def _checked_keypoints(self, keypoints: Optional[Sequence[int]]) -> Optional[Tensor]:
         if keypoints is None:
@@ -244,13 +249,16 @@ class Teacher:
             NonFiniteError: One is NaN or infinite.
         """
         self.model.load_state_dict(state, strict=True)
+        self._digest = None
         given = '' if self.checkpoint is None else f'.checkpoint={self.checkpoint!r}'
         half = '' if self.dtype is None else f' (run as {str(self.dtype).partition(".")[2]})'
         check_weights(self.model, f'{self.key}{given}{half}', give)
         self.ready = True
 
     def digest(self) -> str:
-        """SHA-256 of its weights: by it they are known again."""
+        """SHA-256 of its weights: by it they are known again, whatever a device made of them."""
+        if self._digest is not None:
+            return self._digest
         sha = hashlib.sha256()
         for name, value in sorted(self.model.state_dict().items()):
             value = value.detach().cpu().contiguous()
@@ -338,13 +346,14 @@ class Teacher:
             returned = self.forward_head(images)
         if data_samples is not None:
             self.compare_with_labels(returned, data_samples)
-        return [captured_output(captured, path).detach().float() for path in paths]
+        return [constant(captured_output(captured, path)) for path in paths]
 
     @torch.no_grad()
     def forward_head(self, images: Tensor):
         """What the forward pass of its head returns for a batch from :meth:`own_images`."""
-        with self._own_precision(images):
-            return self.model(images, None, mode='tensor')
+        self._get_ready()
+        with self.precision.running(images.device):
+            return self.model(self.precision.entering(images), None, mode='tensor')
 
     def panel(self, title: str, images: Tensor) -> Panel:
         """What it says of a batch, for the student's keypoints.
@@ -374,20 +383,16 @@ class Teacher:
         Raises:
             RuntimeError: The weights were never loaded.
         """
-        with self._own_precision(feature):
-            feature = feature.to(dtype=self.dtype, memory_format=self.memory_format)
-            return self.model.head((feature,)).float()
+        self._get_ready()
+        return self.precision.through_head(self.model.head, feature)
 
-    def _own_precision(self, inputs: Tensor) -> contextlib.AbstractContextManager:
-        """In which the loaded model runs: its own also inside the student's mixed precision."""
+    def _get_ready(self) -> None:
         if not self.ready:
             raise RuntimeError(
                 f'{self.key}: its weights are not loaded; call init_weights() of the distiller '
                 'first, as the Runner does'
             )
-        if self.dtype is None:
-            return contextlib.nullcontext()
-        return torch.autocast(inputs.device.type, enabled=False)
+        self.settle()
 
     def own_images(self, inputs: Tensor, data_samples: list, preprocessor: nn.Module) -> Tensor:
         """The batch as this teacher wants to see it.
@@ -419,7 +424,7 @@ class Teacher:
         else:
             images = normalise(pixels(inputs, preprocessor), own)
         self._check_size(images)
-        return images.to(dtype=self.dtype, memory_format=self.memory_format)
+        return images
 
     def _sees_the_same(self, preprocessor: nn.Module) -> bool:
         """Compared once for all steps: it has to wait for the device."""
@@ -473,9 +478,10 @@ class Teacher:
             flip = self._flip_indices(sample.get('flip_indices'))
             sample.set_metainfo({'flip_indices': flip})
             samples.append(sample)
-        self._cast(torch.float32)  # numpy, in which heads decode, has no bfloat16
+        self.settle()
+        self.model.float()  # numpy, in which heads decode, has no bfloat16
         results = self.model.predict(images.float(), samples)
-        self._cast(self.dtype)
+        self.precision.cast(self.model)
         if self.keypoints is not None:
             order = self.keypoints.clamp(min=0).numpy()
             for result in results:

@@ -16,6 +16,7 @@ from ..core.checkpoints import CheckpointError, read_checkpoint, write_checkpoin
 from ..core.checks import built, checked_dicts, is_list, refusal
 from ..core.head_output import read_output
 from ..core.weights import state_of
+from ..distiller.precision import constant
 from ..distiller.teacher import Teacher
 from .plan import MODES
 from .student import known_kind
@@ -30,6 +31,8 @@ class Guide:
         teacher: The model.
         file: Name of the file that keeps it; None for one that was given, and keeps itself.
         folder: Where that file lies; None until it is written.
+        state: Of one with a file its weights on the host, as they were frozen: the model itself
+            may run in half precision.
         fingerprint: SHA-256 of its weights.
     """
 
@@ -37,6 +40,7 @@ class Guide:
     teacher: Teacher
     file: Optional[str] = None
     folder: Optional[Path] = None
+    state: Optional[dict[str, Tensor]] = field(default=None, repr=False)
     fingerprint: str = field(init=False)
 
     def __post_init__(self):
@@ -51,13 +55,17 @@ class GuideBank:
         kind: What its head puts out, see :func:`head_kind`.
         largest: How many frozen copies of the student are kept.
         key: Name of the config key, for messages.
+        dtype: In which the models of this config run, see :class:`Teacher`.
 
     Attributes:
         guides: The guides.
     """
 
-    def __init__(self, config: dict, kind: str, largest: int, key: str):
+    def __init__(
+        self, config: dict, kind: str, largest: int, key: str, dtype: Optional[str] = 'auto'
+    ):
         self.config, self.kind, self.largest, self.key = config, kind, largest, key
+        self.dtype = dtype
         self.guides: list[Guide] = []
 
     def __len__(self) -> int:
@@ -83,7 +91,7 @@ class GuideBank:
             ValueError: It cannot be read, or does not fit the student.
         """
         if not isinstance(entry, dict):
-            entry = dict(config=self.config, checkpoint=entry)
+            entry = dict(config=self.config, checkpoint=entry, dtype=self.dtype)
         teacher = built(Teacher, entry, key)
         check_fit(teacher, self.kind, student)
         teacher.load()
@@ -111,7 +119,8 @@ class GuideBank:
             for value in state.values():
                 broadcast(value)
         copy = self._copy(state, f'{self.key} ({name})')
-        self.guides.append(Guide(name, copy, f'dskd_{name}.pth'))
+        state = {key: value.cpu() for key, value in state.items()}
+        self.guides.append(Guide(name, copy, f'dskd_{name}.pth', state=state))
         self._forget_oldest()
 
     def check_copy(self, state: dict[str, Tensor]) -> None:
@@ -133,7 +142,7 @@ class GuideBank:
 
     def _copy(self, state: dict[str, Tensor], key: str) -> Teacher:
         """A copy of the student with other weights."""
-        copy = Teacher(self.config, None, key=key)
+        copy = Teacher(self.config, None, dtype=self.dtype, key=key)
         copy.load_weights(state, 'lower the learning rate, or go on from an earlier checkpoint')
         return copy
 
@@ -165,7 +174,7 @@ class GuideBank:
             output = read_output(self.kind, returned)
             teacher.look_at([f'head[{i}]' for i in range(len(output))], output)
             teacher.compare_with_labels(returned, samples)
-            found.append([teacher.pick_keypoints(x.detach().float()) for x in output])
+            found.append([teacher.pick_keypoints(constant(x)) for x in output])
         return found
 
     def numbered(self, guides: Sequence[Guide], statistics: Sequence[dict]) -> dict:
@@ -183,8 +192,7 @@ class GuideBank:
         """Write the guides that are not there yet, each whole; returns the bank's state."""
         for guide in self.guides:
             if guide.file and guide.folder != folder:
-                state = {k: v.cpu() for k, v in guide.teacher.model.state_dict().items()}
-                write_checkpoint({'state_dict': state, 'meta': {}}, folder / guide.file)
+                write_checkpoint({'state_dict': guide.state, 'meta': {}}, folder / guide.file)
                 guide.folder = folder
         return [dict(name=g.name, file=g.file, sha256=g.fingerprint) for g in self.guides]
 
@@ -221,13 +229,14 @@ class GuideBank:
     def _read_copy(self, name: str, path: Path) -> Guide:
         key = f'{self.key}: {path}'
         try:
-            copy = self._copy(state_of(read_checkpoint(path), path), key)
+            state = state_of(read_checkpoint(path), path)
+            copy = self._copy(state, key)
         except (CheckpointError, OSError, RuntimeError) as error:
             raise ValueError(
                 f'{key} is needed to resume and cannot be used: {error}; put the files '
                 'dskd_*.pth of the run beside its checkpoint'
             ) from error
-        return Guide(name, copy, path.name, path.parent)
+        return Guide(name, copy, path.name, path.parent, state)
 
     def warn_of_others(self, planned: Sequence[str]) -> None:
         """Warn where other copies were frozen than the settings of now would have frozen.

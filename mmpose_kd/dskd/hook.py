@@ -17,15 +17,23 @@ from mmpose.registry import HOOKS
 from torch import Tensor
 
 from ..core.capture import replaced, returned_by
-from ..core.checks import checked_bool, checked_number, checked_weight, checked_whole, refusal
+from ..core.checks import (
+    checked_bool,
+    checked_choice,
+    checked_number,
+    checked_weight,
+    checked_whole,
+    refusal,
+)
 from ..core.finite import LossGuard
-from ..core.head_output import ground_truth, taught_weights
+from ..core.head_output import bfloat16_explained, ground_truth, taught_weights
 from ..core.loading import check_state
-from ..core.loss import sum_of_losses
+from ..core.loss import scaled, sum_of_losses
 from ..core.panels import Panel, View
 from ..core.random_state import random_states_kept
 from ..core.runner import AroundIterationHook
 from ..core.schedule import Schedule
+from ..distiller.precision import DTYPES
 from .files import GuideFiles, checked_state
 from .guidance import Guidance
 from .guides import Guide, GuideBank, given_models
@@ -96,6 +104,9 @@ class DSKDHook(AroundIterationHook):
         cls (dict, optional): Arguments of :class:`HeatmapClassificationLoss`.
         cls_target (str): Whose maps the targets are made of: ``'ground_truth'``, or ``'guides'``,
             of whose targets the mean is taken.
+        guide_dtype (str, optional): In which precision guides of the student's architecture run:
+            ``'auto'``, half on a GPU, or another ``dtype`` of :class:`Teacher`. Models that are
+            given as its arguments have their own.
         seed (int, optional): Of the draws. None: the run's.
         log_interval (int): Every how many iterations each guide's ``agreement``, ``kept`` (see
             :meth:`Guidance.statistics`) and ``kd`` are logged: ``dskd/<name>_guide<i>``.
@@ -131,6 +142,7 @@ class DSKDHook(AroundIterationHook):
         below_floor: str = 'zero',
         cls: Optional[dict] = None,
         cls_target: str = 'ground_truth',
+        guide_dtype: Optional[str] = 'auto',
         seed: Optional[int] = None,
         log_interval: int = 50,
         non_finite: str = 'stop',
@@ -151,6 +163,7 @@ class DSKDHook(AroundIterationHook):
         self.dense = checked_bool(dense, f'{KEY}.dense')
         self.keep_prob = checked_number(keep_prob, f'{KEY}.keep_prob', above=0, most=1)
         self.guidance = Guidance(form, threshold, floor, cls, cls_target, below_floor, KEY)
+        self.guide_dtype = checked_choice(guide_dtype, f'{KEY}.guide_dtype', DTYPES, optional=True)
         self.seed = checked_whole(seed, f'{KEY}.seed', -(2**63), 2**63 - 1, optional=True)
         self.log_interval = checked_whole(log_interval, f'{KEY}.log_interval', least=1)
         if guides is None and not teachers:
@@ -207,7 +220,9 @@ class DSKDHook(AroundIterationHook):
                 self.gamma = 0.001 if kind == 'heatmap' else 0.0
             self.distils = self.alpha > 0 or self.gamma > 0
             self._due = self.plan.steps(length) if self.distils else []
-            self.bank = GuideBank(self.student.config, kind, self.plan.num_guides, KEY)
+            self.bank = GuideBank(
+                self.student.config, kind, self.plan.num_guides, KEY, self.guide_dtype
+            )
             for i, (entry, key) in enumerate(self.given if self.distils else []):
                 self.bank.give(i, entry, self.student.head, key)
             if self._due:
@@ -259,7 +274,7 @@ class DSKDHook(AroundIterationHook):
         guides = self._kept_guides() if guidance.needs_guides(alpha, gamma) else []
         preprocessor = self.student.model.data_preprocessor
         taught = self.bank.outputs(guides, inputs, data_samples, preprocessor)  # constants
-        with returned_by(self.student.head) as returned:
+        with bfloat16_explained(), returned_by(self.student.head) as returned:
             losses = dict(plain_loss(inputs, data_samples))
         own_losses = sum_of_losses(losses)
         student = self.student.output(returned)
@@ -271,11 +286,11 @@ class DSKDHook(AroundIterationHook):
         if alpha and guides:
             own = self.student.own_loss(returned)
             each = guidance.guide_losses(kind, student, taught, weight, own)
-            losses['loss_dskd_kd'] = alpha * dense_guidance(each)
+            losses['loss_dskd_kd'] = scaled(dense_guidance(each), alpha)
         if gamma:
             truth = ground_truth(kind, data_samples)
             cls = guidance.classification_loss(student, taught, truth, weight)
-            losses['loss_dskd_cls'] = gamma * cls
+            losses['loss_dskd_cls'] = scaled(cls, gamma)
         self.guard(losses, ['loss_dskd_kd', 'loss_dskd_cls'], own_losses, lambda _: 0.0)
         if self._log_now and guides:
             truth = ground_truth(kind, data_samples)

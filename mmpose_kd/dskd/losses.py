@@ -11,7 +11,7 @@ from mmpose.registry import MODELS
 from torch import Tensor, nn
 
 from ..core.checks import checked_choice, checked_factor, refusal
-from ..core.loss import DistillationLoss, softmax_kl, upcast
+from ..core.loss import DistillationLoss, scaled, softmax_kl, upcast
 
 CLASSIFICATION_FORMS = ('bce', 'focal', 'softmax', 'distribution')
 
@@ -198,7 +198,7 @@ class HeatmapClassificationLoss(DistillationLoss):
             loss = heatmap_cross_entropy(student, target, weight, self.kappa)
         else:
             loss = heatmap_bce(student, target, weight, self.kappa, self.pos_weight, self.focus)
-        return self.loss_weight * loss
+        return scaled(loss, self.loss_weight)
 
 
 # ------------------------- what a guide costs a student with bins or coordinates: the head's own

@@ -11,7 +11,7 @@ from mmpose.registry import MODELS
 from torch import Tensor, nn
 
 from ..core.checks import checked_bool, checked_choice, checked_factor, checked_size, refusal
-from ..core.loss import DistillationLoss, upcast
+from ..core.loss import DistillationLoss, scaled, upcast
 from ..core.panels import Panel
 from .centre import bump_excess, peak_position, released_centre, softmax_maps, unbiased_centre
 from .panels import windows_panel
@@ -303,7 +303,7 @@ class HHDLoss(DistillationLoss):
             loss = hhd_aligned(
                 student, teacher, weight, self.beta, self.crop_size, **self.settings
             )
-        return self.loss_weight * loss
+        return scaled(loss, self.loss_weight)
 
     def drawn(self, student_maps: Tensor, teacher_maps: Tensor, which: str) -> list[Panel]:
         """Both maps with the windows that are compared, see :meth:`Distillation.drawn`.

@@ -6,7 +6,7 @@ from mmpose.registry import MODELS
 from torch import Tensor
 
 from ..core.checks import checked_choice
-from ..core.loss import DistillationLoss
+from ..core.loss import DistillationLoss, scaled
 
 DIVISOR = ('elements', 'batch')
 
@@ -50,4 +50,4 @@ class FeatureMSELoss(DistillationLoss):
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         """The weighted loss, a scalar; arguments as in :func:`feature_mse`."""
-        return self.loss_weight * feature_mse(student, teacher, self.divisor)
+        return scaled(feature_mse(student, teacher, self.divisor), self.loss_weight)

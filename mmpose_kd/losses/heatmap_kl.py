@@ -8,7 +8,7 @@ from mmpose.registry import MODELS
 from torch import Tensor
 
 from ..core.checks import checked_bool, checked_choice, checked_factor
-from ..core.loss import DistillationLoss, softmax_kl, upcast
+from ..core.loss import DistillationLoss, scaled, softmax_kl, upcast
 
 NORMALIZE = ('none', 'peak', 'standard')
 
@@ -127,4 +127,4 @@ class HeatmapKLLoss(DistillationLoss):
             divisor=self.divisor,
             weigh_maps=self.weigh_maps,
         )
-        return self.loss_weight * loss
+        return scaled(loss, self.loss_weight)

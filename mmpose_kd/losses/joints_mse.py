@@ -8,7 +8,7 @@ from typing import Optional, Union
 from mmpose.registry import MODELS
 from torch import Tensor
 
-from ..core.loss import DistillationLoss
+from ..core.loss import DistillationLoss, scaled
 from ..core.recipe import type_name
 
 
@@ -49,7 +49,8 @@ class JointsMSELoss(DistillationLoss):
         self, output: Tensor, target: Tensor, target_weights: Optional[Tensor] = None
     ) -> Tensor:
         """The weighted loss, a scalar; arguments as in :func:`joints_mse`."""
-        return self.loss_weight * joints_mse(output, target, self.used(target_weights))
+        loss = joints_mse(output, target, self.used(target_weights))
+        return scaled(loss, self.loss_weight)
 
     @staticmethod
     def plain(cfg: Union[dict, Sequence[dict]]) -> Union[dict, list[dict]]:

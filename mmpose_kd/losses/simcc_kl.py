@@ -8,7 +8,7 @@ from mmpose.registry import MODELS
 from torch import Tensor, nn
 
 from ..core.checks import checked_factor
-from ..core.loss import DistillationLoss, softmax_kl, upcast
+from ..core.loss import DistillationLoss, scaled, softmax_kl, upcast
 
 
 def simcc_kl(
@@ -89,4 +89,4 @@ class SimCCKLLoss(DistillationLoss):
         """The weighted loss, a scalar; arguments as in :func:`simcc_kl`."""
         self._check_beta()
         loss = simcc_kl(student, teacher, self.used(target_weight), self.beta)
-        return self.loss_weight * loss
+        return scaled(loss, self.loss_weight)

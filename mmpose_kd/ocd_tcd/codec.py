@@ -10,8 +10,10 @@ from mmengine.structures import InstanceData, PixelData
 from mmpose.codecs.base import BaseKeypointCodec
 from mmpose.registry import KEYPOINT_CODECS
 from mmpose.structures import PoseDataSample
+from torch import Tensor
 
 from ..core.checks import built_by, checked_bool
+from ..core.head_output import taught_weights
 from .reading import pixel_size
 
 # names of the labels that a sample carries beside those of the deployed head
@@ -148,13 +150,16 @@ def heatmap_samples(
     samples: list[PoseDataSample],
     key: str = 'OCDHead',
     size: Optional[tuple[int, int]] = None,
-) -> list[PoseDataSample]:
+) -> tuple[list[PoseDataSample], Tensor]:
     """Samples as a stock heatmap head reads them: its heatmaps, and the weights of these.
 
     Args:
         samples: From a pipeline with :class:`CrossRepresentationLabel`.
         key: Who needs them, for messages.
         size: Width and height of the heatmaps that the head makes. None: they are not compared.
+
+    Returns:
+        Those samples, and of the ones given :func:`taught_weights`, the deployed head's (B, K).
 
     Raises:
         ValueError: The pipeline's codec makes no heatmaps, or some of another size.
@@ -177,19 +182,25 @@ def heatmap_samples(
         one.gt_instance_labels = InstanceData(keypoint_weights=labels[WEIGHTS])
         found.append(one)
     if all(OWN in sample.gt_instance_labels for sample in samples):
-        _follow_dataset_weights(found, [sample.gt_instance_labels for sample in samples])
-    return found
+        labels = [sample.gt_instance_labels for sample in samples]
+        return found, _follow_dataset_weights(found, labels)
+    return found, taught_weights(samples)
 
 
-def _follow_dataset_weights(found: list[PoseDataSample], labels: list[InstanceData]) -> None:
+def _follow_dataset_weights(found: list[PoseDataSample], labels: list[InstanceData]) -> Tensor:
     """Multiply the data set's weights where the pipeline has multiplied them to the other target.
 
-    One pipeline makes a batch: a single weight that is no longer the codec's own tells it.
+    One pipeline makes a batch: a single weight that is no longer the codec's own tells it. All
+    is done in place in one tensor, as on a GPU each operator is a launch.
+
+    Returns:
+        The deployed head's weights (B, K), broken ones as 0.
     """
-    names = 'keypoint_weights', OWN, DATASET
-    weights = torch.cat([one[name] for name in names for one in labels])  # (3 B, K)
-    packed, own, dataset = weights.nan_to_num(0.0).chunk(3)  # broken ones are 0
-    factor = torch.where((packed != own).any(), dataset, 1.0)
-    weights = torch.cat([one.gt_instance_labels.keypoint_weights for one in found]) * factor
-    for sample, rows in zip(found, weights.split([len(one[OWN]) for one in labels])):
-        sample.gt_instance_labels.keypoint_weights = rows
+    names = 'keypoint_weights', OWN, DATASET, WEIGHTS
+    rows = torch.cat([one[name] for name in names for one in labels])  # (4 B, K)
+    packed, own, dataset, weights = rows.chunk(4)
+    rows[: -len(weights)].nan_to_num_(0.0, 0.0, 0.0)
+    weights.mul_(dataset.masked_fill_((packed == own).all(), 1.0))
+    for sample, mine in zip(found, weights.split([len(one[OWN]) for one in labels])):
+        sample.gt_instance_labels.keypoint_weights = mine
+    return packed

@@ -95,6 +95,7 @@ class ThroughTeacherHead(Entry):
         built = GradientBalance.build(balance, f'{key}.balance')
         self.balance = built if weight else None
         self._check_teacher(model, teachers[self.from_teachers[0]])
+        teachers[self.from_teachers[0]].precision.taught_through = True
 
     def _check_teacher(self, model: nn.Module, teacher: Teacher) -> None:
         head = teaching_head(teacher.model, f'{teacher.key}.config')
@@ -116,7 +117,7 @@ class ThroughTeacherHead(Entry):
             ValueError: The feature does not fit the head, or the pipeline makes no heatmaps, or
                 others than the head's.
         """
-        samples = heatmap_samples(batch.data_samples, f'{self.key} (ThroughTeacherHead)')
+        samples, _ = heatmap_samples(batch.data_samples, f'{self.key} (ThroughTeacherHead)')
         target, weight = ground_truth('heatmap', samples)[0], taught_weights(samples)
         teacher = self.teachers[self.from_teachers[0]]
         feature = self._fit(batch.student[0], self.adapted(batch.student)[0], teacher)

@@ -26,13 +26,14 @@ from ..core.finite import LossGuard, idle_loss
 from ..core.gradient_balance import GradientBalance
 from ..core.head_output import (
     attach_prediction,
+    bfloat16_explained,
     in_channels_explained,
     num_keypoints,
     prediction,
     taught_weights,
 )
 from ..core.loading import look_at_load_from
-from ..core.loss import sum_of_losses
+from ..core.loss import scaled, sum_of_losses
 from ..core.panels import Panel, View, heatmap_panel, panel_of
 from ..core.paramwise import compare_paramwise
 from ..core.schedule import Schedule
@@ -286,14 +287,15 @@ class OCDHead(BaseHead):
         necked = self._necked(feats)
         deployed = self.deploy['head']
         explained = in_channels_explained(deployed, necked, 'head.deploy.head')
-        with explained, returned_by(deployed) as outputs:
+        with explained, bfloat16_explained(), returned_by(deployed) as outputs:
             losses = dict(deployed.loss(necked, batch_data_samples, train_cfg))
         student = prediction(self.kind, outputs[-1])
         task = sum_of_losses(losses)
         cross_factor = self.cross_weight * self.cross_schedule.now()
 
         if self.heatmap_weight > 0:
-            targets = heatmap_samples(batch_data_samples, size=self.heatmap.decoder.heatmap_size)
+            size = self.heatmap.decoder.heatmap_size
+            targets, weight = heatmap_samples(batch_data_samples, size=size)
             features = [feats] if isinstance(feats, Tensor) else list(feats)
             if self.detach_feature:
                 features = [f.detach() for f in features]
@@ -311,8 +313,7 @@ class OCDHead(BaseHead):
             losses['heatmap_factor'] = factor.detach()
             if cross_factor > 0:
                 teacher = maps[-1].detach()
-                weight = taught_weights(batch_data_samples)
-                losses['loss_cross'] = cross_factor * self.cross(student, teacher, weight)
+                losses['loss_cross'] = scaled(self.cross(student, teacher, weight), cross_factor)
             else:
                 losses['loss_cross'] = task.new_zeros(())
 
@@ -338,7 +339,7 @@ class OCDHead(BaseHead):
         else:
             teacher = output[..., :2].detach()
             taught = self.assistant_loss(student[..., :2], teacher, weight[..., None])
-        return {'loss_assistant': own, 'loss_from_assistant': factor * taught}
+        return {'loss_assistant': own, 'loss_from_assistant': scaled(taught, factor)}
 
     # -------------------------------------------------------------- prediction
 

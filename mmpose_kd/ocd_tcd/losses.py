@@ -18,7 +18,7 @@ from mmpose.registry import KEYPOINT_CODECS, MODELS
 from torch import Tensor, nn
 
 from ..core.checks import built_by, checked_factor, refusal
-from ..core.loss import DistillationLoss, upcast
+from ..core.loss import DistillationLoss, scaled, upcast
 from .reading import Window, decode_heatmaps, pixel_size, render_gaussians
 
 
@@ -193,7 +193,7 @@ class CrossCoordinateLoss(CrossRepresentationLoss):
         loss = cross_coordinates(
             student[..., :2], heatmaps, self.pixel, weight, self.beta, self.window
         )
-        return self.loss_weight * loss
+        return scaled(loss, self.loss_weight)
 
 
 @MODELS.register_module()
@@ -219,4 +219,4 @@ class CrossHeatmapLoss(CrossRepresentationLoss):
         """The weighted loss of (B, K, 2 or more), of which x and y are used (RLE: mu)."""
         weight = self.used(target_weight)
         loss = cross_heatmaps(student[..., :2], heatmaps, self.pixel, self.codec.sigma, weight)
-        return self.loss_weight * loss
+        return scaled(loss, self.loss_weight)

@@ -6,11 +6,12 @@ import math
 from typing import NamedTuple, Optional
 
 import torch
+import torch.nn.functional as F
 from mmpose.codecs import MSRAHeatmap, UDPHeatmap
 from mmpose.codecs.base import BaseKeypointCodec
 from torch import Tensor
 
-from ..core.loss import upcast
+from ..core.loss import full_precision, upcast
 
 
 def pixel_size(codec: BaseKeypointCodec, key: str = 'heatmap_codec') -> tuple[float, float]:
@@ -48,25 +49,34 @@ def pixel_size(codec: BaseKeypointCodec, key: str = 'heatmap_codec') -> tuple[fl
 
 
 class Window(NamedTuple):
-    """The pixels around a pixel of a map, as whole numbers.
+    """What is read around each of a map's H W pixels, in tables: one look-up for each in a step.
 
     Attributes:
-        steps: dx, dy (N, 2) of each.
-        jumps: The same as steps (N,) in the flat map.
-        last: The map's last x and y (2,).
+        places: x, y (H W, 2) of the pixels.
+        around: Numbers (H W, N) in the flat map of the pixels around each.
+        inside: Which of them count (H W, N); outside the map others are read for them.
+        moments: 1, dx, dy (N, 3) of each.
     """
 
-    steps: Tensor
-    jumps: Tensor
-    last: Tensor
+    places: Tensor
+    around: Tensor
+    inside: Tensor
+    moments: Tensor
 
     @classmethod
     def of(cls, height: int, width: int, side: int = 7, device=None) -> Window:
         """A square of side x side pixels, side odd, in maps of this size; made on the device."""
         one = torch.arange(side, device=device) - side // 2
-        dx, dy = one.repeat(side), one.repeat_interleave(side)
-        last = [torch.full((), n - 1, device=device) for n in (width, height)]
-        return cls(torch.stack([dx, dy], -1), dy * width + dx, torch.stack(last))
+        steps = torch.stack([one.repeat(side), one.repeat_interleave(side)], -1)  # (N, 2)
+        index = torch.arange(height * width, device=device)
+        places = torch.stack([index % width, index // width], -1)
+        others = torch.stack([width - 1 - places[:, 0], height - 1 - places[:, 1]], -1)
+        room = torch.minimum(places, others)  # to the nearer border
+        inside = (steps.abs() <= room[:, None]).all(-1)
+        jumps = steps[:, 1] * width + steps[:, 0]
+        around = (index[:, None] + jumps).clamp(0, height * width - 1)
+        moments = torch.cat([torch.ones_like(steps[:, :1]), steps], -1)
+        return cls(places.float(), around, inside, moments.float())
 
 
 @torch.no_grad()
@@ -93,22 +103,15 @@ def decode_heatmaps(
         map with no value above 0 gives its arg-max.
     """
     maps = upcast(heatmaps)
-    height, width = maps.shape[2:]
     flat = maps.flatten(2)
-    peaks, index = flat.max(-1)
-    peak = torch.stack([index % width, index // width], -1)  # x, y (B, K, 2)
+    peaks, index = flat.max(-1)  # (B, K)
+    window = window or Window.of(*maps.shape[2:], device=maps.device)
 
-    window = window or Window.of(height, width, device=maps.device)
-    steps, jumps, last = window
-    room = torch.minimum(peak, last - peak)[..., None, :]  # to the nearer border, (B, K, 1, 2)
-    inside = (steps.abs() <= room).all(-1)  # (B, K, window^2)
-    # what is outside is read somewhere, and counts nothing
-    places = (index[..., None] + jumps).clamp(0, height * width - 1)
-    values = flat.gather(-1, places).clamp(min=0) / peaks.clamp(min=1e-12)[..., None]
-    mass = values.pow(power) * inside
-
-    total = mass.sum(-1, keepdim=True).clamp(min=1e-12)
-    return peak + (mass[..., None] * steps).sum(-2) / total, peaks
+    values = flat.gather(-1, window.around[index]).clamp(min=0)  # (B, K, N)
+    mass = (values / peaks.clamp(min=1e-12)[..., None]).pow(power) * window.inside[index]
+    with full_precision(maps):
+        total, moved = (mass @ window.moments.to(mass.dtype)).split((1, 2), -1)
+    return window.places[index] + moved / total.clamp(min=1e-12), peaks
 
 
 def render_gaussians(coords: Tensor, size: tuple[int, int], sigma: float) -> Tensor:
@@ -155,31 +158,42 @@ def interpolation(length: int, bins: int, pixel: float) -> Tensor:
     return torch.zeros(bins, length, dtype=torch.float64).scatter_add_(1, index, weights).float()
 
 
+def both_axes(along_x: Tensor, along_y: Tensor) -> Tensor:
+    """Two matrices of :func:`interpolation` in one, for :func:`marginals`.
+
+    Args:
+        along_x, along_y: (bins of x, W) and (bins of y, H).
+
+    Returns:
+        (W + H, 2, N), where N is the larger number of bins. A bin that an axis does not have
+        reads 0.
+    """
+    bins = max(len(along_x), len(along_y))
+    one, two = (F.pad(m.T, (0, bins - len(m))) for m in (along_x, along_y))  # (W, N), (H, N)
+    return torch.stack([F.pad(one, (0, 0, 0, len(two))), F.pad(two, (0, 0, len(one), 0))], 1)
+
+
 @torch.no_grad()
-def marginals(
-    heatmaps: Tensor, to_bins: tuple[Tensor, Tensor], power: tuple[float, float] = (1.0, 1.0)
-) -> tuple[Tensor, Tensor]:
+def marginals(heatmaps: Tensor, to_bins: Tensor, power: Optional[Tensor] = None) -> Tensor:
     """The heatmaps summed over rows and over columns, read at the bins of each axis; constants.
 
     Args:
         heatmaps: (B, K, H, W); values below 0 count as 0.
-        to_bins: Of x and y the weights (bins, W) and (bins, H) of :func:`interpolation`.
-        power: Of x and y what the marginals, divided by their peaks, are raised to. A Gaussian
-            becomes narrower by its square root.
+        to_bins: (W + H, 2, N), see :func:`both_axes`.
+        power: Of x and y what the marginals, divided by their peaks, are raised to (2, 1). A
+            Gaussian becomes narrower by its square root. None: 1.
 
     Returns:
-        Of x and y the marginals (B, K, bins) with peak 1 (0 everywhere for an empty map), in
-        float32 at least.
+        The marginals (B, K, 2, N) with peak 1 (0 everywhere for an empty map), in float32 at
+        least.
     """
     maps = upcast(heatmaps).clamp(min=0)
-    found = []
-    for axis, matrix, exponent in zip((2, 3), to_bins, power):
-        # mixed precision would make the product in half, where a low peak is 0
-        with torch.autocast(maps.device.type, enabled=False):
-            rows = (maps.sum(axis) @ matrix.to(maps.dtype).T).clamp(min=0)
-        rows = rows / rows.amax(-1, keepdim=True).clamp(min=1e-12)
-        found.append(rows if exponent == 1 else rows.pow(exponent))
-    return tuple(found)
+    sums = torch.cat([maps.sum(2), maps.sum(3)], -1)  # (B, K, W + H)
+    with full_precision(maps):  # in half a low peak would be 0
+        rows = sums @ to_bins.to(maps.dtype).flatten(1)
+    rows = rows.unflatten(-1, to_bins.shape[1:]).clamp(min=0)
+    rows = rows / rows.amax(-1, keepdim=True).clamp(min=1e-12)
+    return rows if power is None else rows.pow(power)
 
 
 def matching_power(heatmap_sigma: float, pixel: float, simcc_sigma: float) -> float:

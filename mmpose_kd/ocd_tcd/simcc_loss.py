@@ -15,14 +15,27 @@ from mmpose.registry import MODELS
 from torch import Tensor, nn
 
 from ..core.checks import checked_bool, checked_factor
-from ..core.loss import softmax_kl, upcast
+from ..core.loss import scaled, softmax_kl, upcast
 from .losses import CrossRepresentationLoss
-from .reading import interpolation, marginals, matching_power
+from .reading import both_axes, interpolation, marginals, matching_power
+
+ABSENT = -1e9  # the logit of a bin that an axis does not have
+
+
+def logits_of_both(along_x: Tensor, along_y: Tensor) -> Tensor:
+    """Logits (B, K, bins) of x and y in one tensor (B, K, 2, N), of the larger number of bins."""
+    missing = along_y.shape[-1] - along_x.shape[-1]
+    if missing == 0:
+        return torch.stack([along_x, along_y], 2)
+    shape = (*along_x.shape[:2], abs(missing))
+    absent = along_x.new_full((1, 1, 1), ABSENT, dtype=torch.float32).expand(shape)
+    parts = [along_x, absent, along_y] if missing > 0 else [along_x, along_y, absent]
+    return torch.cat(parts, -1).unflatten(-1, (2, -1))
 
 
 def cross_simcc(
     student: tuple[Tensor, Tensor],
-    teacher: tuple[Tensor, Tensor],
+    teacher: Tensor,
     confidence: Tensor,
     target_weight: Optional[Tensor] = None,
     temperature: float = 1.0,
@@ -32,7 +45,8 @@ def cross_simcc(
 
     Args:
         student: Of x and y the logits (B, K, bins).
-        teacher: Of x and y the logarithms of distributions (B, K, bins), up to a constant.
+        teacher: The logarithms of distributions, up to a constant, as from
+            :func:`logits_of_both`: the two axes are computed in one go.
         confidence: Of the teacher (B, K), in [0, 1].
         target_weight: Keypoint weights (B, K). None: all 1.
         temperature: T > 0: both are divided by it before the softmax.
@@ -42,14 +56,12 @@ def cross_simcc(
         A scalar, the mean over B K, computed in float32 at least.
     """
     weight = confidence if target_weight is None else confidence * target_weight
-    total = 0.0
-    for s, t in zip(student, teacher):
-        s = upcast(s)  # times beta the logits may not fit half precision
-        s = s if beta == 1 else s * beta
-        if temperature != 1:
-            s, t = s / temperature, t / temperature
-        total = total + softmax_kl(s, t)  # (B, K)
-    return (total * weight).mean() * temperature**2
+    # in float32: times beta the logits may not fit half precision
+    logits = scaled(upcast(logits_of_both(*student)), beta)
+    if temperature != 1:
+        logits, teacher = logits / temperature, teacher / temperature
+    total = softmax_kl(logits, teacher).sum(-1)  # (B, K)
+    return scaled((total * weight).mean(), temperature**2)
 
 
 @MODELS.register_module()
@@ -90,24 +102,30 @@ class CrossSimCCLoss(CrossRepresentationLoss):
         label, loss = head.decoder, head.loss_module
         self.beta = getattr(loss, 'beta', 1.0)
         self.label_beta = loss.label_beta if getattr(loss, 'label_softmax', False) else None
-        power, height = [], []
-        for axis, name in enumerate('xy'):
+        matrices, power, height = [], [], []
+        for axis in (0, 1):
             in_bins = label.input_size[axis] * label.simcc_split_ratio
             pixel = self.pixel_size[axis] * in_bins
-            matrix = interpolation(self.codec.heatmap_size[axis], int(in_bins), pixel)
-            self.register_buffer(f'to_bins_{name}', matrix, persistent=False)
+            matrices.append(interpolation(self.codec.heatmap_size[axis], int(in_bins), pixel))
             gaussian = self.match_width and label.smoothing_type == 'gaussian'
             sigma = float(label.sigma[axis])
             power.append(matching_power(self.codec.sigma, pixel, sigma) if gaussian else 1.0)
             height.append(1 / (sigma * (2 * torch.pi) ** 0.5) if label.normalize else 1.0)
-        self.power, self.height = tuple(power), tuple(height)
+        self.narrows = tuple(power) != (1.0, 1.0)
+        for name, value in (
+            ('to_bins', both_axes(*matrices)),  # (W + H, 2, N)
+            ('power', torch.tensor(power)[:, None]),
+            ('height', torch.tensor(height)[:, None]),
+            ('absent', logits_of_both(*(torch.zeros(1, 1, len(m)) for m in matrices))),
+        ):
+            self.register_buffer(name, value, persistent=False)
 
-    def teacher(self, heatmaps: Tensor) -> tuple[Tensor, Tensor]:
-        """Of x and y the logarithms of the taught distributions (B, K, bins)."""
-        rows = marginals(heatmaps, (self.to_bins_x, self.to_bins_y), self.power)
+    def teacher(self, heatmaps: Tensor) -> Tensor:
+        """The logarithms of the taught distributions, as from :func:`logits_of_both`."""
+        rows = marginals(heatmaps, self.to_bins, self.power if self.narrows else None)
         if self.label_beta is None:
-            return tuple(r.clamp(min=1e-12).log() for r in rows)
-        return tuple(self.label_beta * h * r for r, h in zip(rows, self.height))
+            return rows.clamp(min=1e-12).log() + self.absent
+        return torch.addcmul(self.absent, rows, self.height, value=self.label_beta)
 
     def forward(
         self,
@@ -121,4 +139,4 @@ class CrossSimCCLoss(CrossRepresentationLoss):
         loss = cross_simcc(
             student, self.teacher(heatmaps), confidence, weight, self.temperature, self.beta
         )
-        return self.loss_weight * loss
+        return scaled(loss, self.loss_weight)

@@ -34,7 +34,7 @@ from ..core.head_output import (
     taught_weights,
 )
 from ..core.loading import look_at_load_from
-from ..core.loss import sum_of_losses
+from ..core.loss import scaled, sum_of_losses
 from ..core.panels import Panel, View, heatmap_panel
 from ..core.paramwise import compare_paramwise
 from ..losses.joints_mse import JointsMSELoss
@@ -320,12 +320,13 @@ class OKDHPHead(BaseHead):
             own = sum_of_losses(losses)
             ensemble, attention = self.forward_ensemble(feats, heatmaps)
             task_loss = stage_loss(self.branches[self.deploy_branch].head, -1)
-            losses['loss_ensemble'] = self.ensemble_weight * task_loss(ensemble, target, weight)
+            own_loss = task_loss(ensemble, target, weight)
+            losses['loss_ensemble'] = scaled(own_loss, self.ensemble_weight)
             teacher = ensemble.detach() if self.detach_ensemble else ensemble
             outputs = [*shared, *(maps for own in stages for maps in own)]
             taught = taught_weights(batch_data_samples)
             kd = sum(self.kd_loss(maps, teacher, taught) for maps in outputs)
-            losses['loss_kd'] = self.kd_schedule.now() * kd
+            losses['loss_kd'] = scaled(kd, self.kd_schedule.now())
             if self.watch:
                 self.watched = branch_statistics(
                     heatmaps, attention, self.kd_loss, teacher, task_loss, target, weight

@@ -5,7 +5,7 @@ from __future__ import annotations
 from mmpose.registry import MODELS
 from torch import Tensor
 
-from ..core.loss import DistillationLoss, upcast
+from ..core.loss import DistillationLoss, scaled, upcast
 
 
 def pearson_distance(student: Tensor, teacher: Tensor, eps: float = 1e-6) -> Tensor:
@@ -49,4 +49,4 @@ class PearsonFeatureLoss(DistillationLoss):
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         """The weighted loss, a scalar; arguments as in :func:`pearson_distance`."""
-        return self.loss_weight * pearson_distance(student, teacher)
+        return scaled(pearson_distance(student, teacher), self.loss_weight)

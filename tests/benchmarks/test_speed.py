@@ -1,5 +1,6 @@
 """What the speed benchmark counts is what it says; no test asks how fast anything is."""
 
+import re
 import sys
 import time
 from pathlib import Path
@@ -11,6 +12,7 @@ from mmpose.registry import MODELS
 
 from mmpose_kd.losses.joints_mse import JointsMSELoss
 
+from ..helpers import ROOT
 from ..helpers.configs import shrunk
 from ..helpers.models import RESNET, SIZE, okdhp_config
 from ..helpers.ocd import batch_of, codec_of, ocd_of
@@ -26,6 +28,7 @@ from benchmarks.speed import (
     hhd,
     losses,
     memory,
+    methods,
     ocd,
     step,
     student,
@@ -43,6 +46,18 @@ from benchmarks.speed.models import (
     step_of,
 )
 from benchmarks.speed.timing import Bench, Times
+
+#: of docs/performance.md
+OWN_OPERATORS = {
+    'okdhp_hrnet_coco': 128,
+    'okdhp_mobilenetv2_mpii': 128,
+    'hhd_mobilenetv2_mpii': 234,
+    'hhd_litehrnet18_coco': 234,
+    'ocd_deeppose_res50_coco': 36,
+    'ocd_rtmpose-s_coco': 44,
+    'tcd_deeppose_res50_coco': 43,
+    'dskd_mobilenetv2_mpii': 71,
+}
 
 BENCH = Bench(rounds=1)
 TWICE = Bench(rounds=2)
@@ -405,7 +420,7 @@ def test_the_step_of_ocd_is_compared_with_its_parts(small_configs):
 
 
 @pytest.mark.parametrize(
-    ('name', 'most'), [('ocd_deeppose_res50_coco', 55), ('ocd_rtmpose-s_coco', 78)]
+    ('name', 'most'), [('ocd_deeppose_res50_coco', 36), ('ocd_rtmpose-s_coco', 44)]
 )
 def test_ocd_starts_few_operators_beside_its_parts(small_configs, name, most):
     """Each is a launch on a GPU; the forward and the backward pass of a step are counted."""
@@ -415,6 +430,40 @@ def test_ocd_starts_few_operators_beside_its_parts(small_configs, name, most):
     assert operators[ocd.PLAIN] > 100
     assert 0 < operators[ocd.RESTING] - operators[ocd.PARTS] <= most
     assert operators[ocd.WITHOUT] - operators[ocd.PARTS] <= 20
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('row', OWN_OPERATORS, ids=lambda row: row)
+def test_every_methods_own_operators_are_those_in_the_docs(row):
+    """On the shipped configs in full, forward and backward: docs/performance.md has the table."""
+    (one,) = (r for r in methods.ROWS if r.config == row)
+    assert methods.own_launches(one) == OWN_OPERATORS[row]
+    page = (ROOT / 'docs' / 'performance.md').read_text(encoding='utf-8')
+    assert re.search(rf'`{re.escape(row)}` \| {OWN_OPERATORS[row]} \|', page)
+
+
+def test_the_table_of_all_methods_has_a_row_for_each(small_configs):
+    rows = [methods.Row('OCD', methods.ocd, 'ocd_rtmpose-s_coco')]
+    [row] = cells(methods.methods_table(Bench(rounds=1, batch=1), rows)).values()
+    assert len(row) == len(methods.HEADER) - 1
+    assert row[0] == 'ocd_rtmpose-s_coco' and row[1] == '1'
+    plain, parts, own = (int(n) for n in row[7].split(', '))
+    assert 100 < plain < parts and 0 < own <= 44
+    assert row[9].startswith('bfloat16: ')  # of the stock head, see docs/performance.md
+
+
+def test_a_method_without_memory_leaves_the_other_rows(monkeypatch):
+    def full(*_):
+        raise torch.OutOfMemoryError('CUDA out of memory\nmore')
+
+    table = methods.methods_table(BENCH, [methods.Row('OCD', full, 'a_config')])
+    assert cells(table)['OCD'][:3] == ['a_config', '8', 'CUDA out of memory']
+
+
+def test_a_batch_asks_for_the_table_of_all_methods(capsys, monkeypatch):
+    monkeypatch.setitem(command.TABLES, 'methods', lambda bench: f'## of {bench.batch}\n')
+    command.main(['--batch', '64'])
+    assert '## of 64' in capsys.readouterr().out
 
 
 def test_operators_are_counted_and_views_are_not():

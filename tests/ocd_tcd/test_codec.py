@@ -6,6 +6,7 @@ import torch
 from mmengine.dataset import Compose
 from mmpose.registry import KEYPOINT_CODECS, TRANSFORMS
 
+from mmpose_kd.core.head_output import taught_weights
 from mmpose_kd.ocd_tcd.codec import heatmap_samples
 
 SIZE = (32, 64)
@@ -72,7 +73,8 @@ def test_each_target_keeps_its_own_weights():
 
 def heatmap_weights(*both):
     """What the heatmap head weighs by in one batch."""
-    found = heatmap_samples(list(both))
+    found, taught = heatmap_samples(list(both))
+    assert torch.equal(taught, taught_weights(list(both)))
     return [one.gt_instance_labels.keypoint_weights.tolist() for one in found]
 
 

@@ -5,6 +5,8 @@ import pytest
 import torch
 
 from mmpose_kd.ocd_tcd.reading import (
+    Window,
+    both_axes,
     decode_heatmaps,
     interpolation,
     marginals,
@@ -103,6 +105,30 @@ def test_interpolation_is_exact_for_parabolas_and_hits_the_pixels():
 @pytest.mark.parametrize('dtype', [torch.float16, torch.float32])
 @pytest.mark.parametrize('value', [0.0, -1.0, 6e4])
 def test_marginals_of_any_map_are_finite(dtype, value):
+    to_bins = both_axes(interpolation(W, 384, 8.0), interpolation(H, 512, 8.0))
+    power = torch.full((2, 1), 7.1)
+    found = marginals(torch.full((1, 3, H, W), value, dtype=dtype), to_bins, power)
+    assert torch.isfinite(found).all() and (found >= 0).all()
+
+
+def test_both_axes_are_read_as_each_alone():
+    maps = torch.rand(2, 3, H, W, generator=torch.Generator().manual_seed(0))
     matrices = interpolation(W, 384, 8.0), interpolation(H, 512, 8.0)
-    found = marginals(torch.full((1, 3, H, W), value, dtype=dtype), matrices, (7.1, 7.1))
-    assert all(torch.isfinite(rows).all() and (rows >= 0).all() for rows in found)
+    found = marginals(maps, both_axes(*matrices), torch.tensor([[1.0], [2.0]]))
+    for axis, (matrix, power) in enumerate(zip(matrices, (1, 2))):
+        rows = (maps.sum(2 + axis) @ matrix.T).clamp(min=0)
+        expected = (rows / rows.amax(-1, keepdim=True)).pow(power)
+        torch.testing.assert_close(found[:, :, axis, : len(matrix)], expected)
+        assert not found[:, :, axis, len(matrix) :].any()
+
+
+def test_the_window_at_each_pixel_is_what_lies_on_both_sides_of_it():
+    window = Window.of(H, W)
+    x, y = 1, 20  # one pixel from the left border
+    row = y * W + x
+    assert window.places[row].tolist() == [x, y]
+    steps = window.moments[window.inside[row], 1:]
+    assert sorted({int(s) for s in steps[:, 0]}) == [-1, 0, 1]
+    assert sorted({int(s) for s in steps[:, 1]}) == list(range(-3, 4))
+    numbers = window.around[row][window.inside[row]]
+    assert torch.equal(torch.stack([numbers % W, numbers // W], -1) - window.places[row], steps)

@@ -33,6 +33,7 @@ TEACHER = {
     'keypoints': {'None': "the student's, in the same order"},
     'view': {**ANY_NAME, 'None': "the student's images"},
     'dtype': {'None': 'as the student runs'},
+    'channels_last': {'None': 'by the device'},
 }
 ENTRY = {
     'adapter': {'None': 'the channels are the same'},
@@ -158,6 +159,7 @@ MEANINGFUL = {
         'gamma': {**WEIGHT, 'None': "the one for the student's kind"},
         'gamma_schedule': {'None': 'constant', '{}': 'constant, the default type'},
         'cls': {'None': 'its defaults', '{}': 'its defaults'},
+        'guide_dtype': {'None': 'as the student runs'},
         'seed': {**ANY_SEED, 'None': "the run's"},
         'log_interval': {'huge': 'nothing is logged in a shorter run'},
     },
