@@ -17,8 +17,9 @@ FENCE = re.compile(
     r'^```(?P<kind>[^\n`]*)\n(?P<text>.*?)^```$',
     re.DOTALL | re.MULTILINE,
 )
-#: kinds of blocks that nobody pastes: Sphinx's directives, which `make docs` reads, and a citation
-SHOWN = {'{eval-rst}', '{toctree}', 'bibtex'}
+#: kinds of blocks that nobody pastes: Sphinx's directives, which `make docs` reads, a citation,
+#: and what a command says
+SHOWN = {'{eval-rst}', '{toctree}', 'bibtex', 'text'}
 
 
 class Block(NamedTuple):
