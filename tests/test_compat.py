@@ -158,6 +158,7 @@ def test_operators_of_a_lite_mmcv_import_and_say_what_is_missing_when_called(lit
     assert 'install the full mmcv' in done.stderr
 
 
+@pytest.mark.slow
 def test_mmcv_finds_a_proper_module_spec(lite_mmcv):
     done = python(
         'import mmpose_kd.compat, sys, importlib.util\n'
@@ -169,6 +170,7 @@ def test_mmcv_finds_a_proper_module_spec(lite_mmcv):
     assert done.stdout.split() == ['True', 'mmcv._ext'], done.stderr
 
 
+@pytest.mark.slow
 def test_a_broken_compiled_extension_keeps_its_own_error(lite_mmcv):
     suffix = importlib.machinery.EXTENSION_SUFFIXES[0]
     (lite_mmcv / 'mmcv' / f'_ext{suffix}').write_bytes(b'not a library')

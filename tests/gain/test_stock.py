@@ -43,7 +43,7 @@ def unbiased_config(data, folder):
     return str(folder / 'unbiased.py')
 
 
-@pytest.mark.parametrize('which', ['plain', 'unbiased'])
+@pytest.mark.parametrize('which', ['plain', pytest.param('unbiased', marks=pytest.mark.slow)])
 def test_a_student_is_tested_with_this_package_only_if_it_keeps_a_class_of_it(
     pair, data, tmp_path, which
 ):

@@ -108,6 +108,7 @@ def test_pictures_still_differ_where_a_stopped_training_goes_on(data, tmp_path):
     assert first[0] != first[1] != first[2] != first[0]
 
 
+@pytest.mark.slow
 def test_the_same_number_in_two_data_sets_gives_two_augmentations(data, tmp_path):
     cfg = config(data, tmp_path)
     dataset = cfg['train_dataloader']['dataset']

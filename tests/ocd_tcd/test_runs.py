@@ -131,6 +131,7 @@ def two(tmp_path_factory):
     return [torch.load(folder / f'{rank}.pth', weights_only=True) for rank in range(2)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('case', CASES)
 def test_two_processes_get_the_same_factor_and_gradients(two, case):
     for (factor, gradients), (other, others) in zip(*(found[case] for found in two)):
@@ -138,6 +139,7 @@ def test_two_processes_get_the_same_factor_and_gradients(two, case):
         assert all(torch.equal(gradients[name], others[name]) for name in gradients)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('case', ['regression', 'regression balanced'])  # SimCC's loss is a sum
 def test_two_processes_get_the_gradients_of_one_with_the_joined_batch(two, case):
     for (factor, gradients), (expected, alone) in zip(two[0][case], steps(case)):

@@ -48,6 +48,7 @@ def saved(path):
     return read_checkpoint(path)['state_dict']
 
 
+@pytest.mark.slow
 def test_a_resumed_run_ends_with_the_same_weights_to_the_last_bit(data, tmp_path, trained):
     task = dict(balance=dict(interval=3))
     whole, parts = (run_of(data, tmp_path / name, trained, **task) for name in ('whole', 'parts'))

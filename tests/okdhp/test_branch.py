@@ -38,7 +38,8 @@ def test_branches_start_different_also_from_the_same_pretrained_weights(tmp_path
     assert 0.0005 < heads[0].std() < 0.002  # HeatmapHead's own initialisation
 
 
-@pytest.mark.parametrize('where', ['deepest', pytest.param('everywhere', marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize('where', ['deepest', 'everywhere'])
 def test_equal_branches_see_the_same_input(where):
     """No branch changes the shared state in place before the next one reads it."""
     for name, backbone in BACKBONES.items():
