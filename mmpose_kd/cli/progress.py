@@ -17,7 +17,8 @@ DELAY = 3.0  # seconds
 def steps_shown(total: int, console: Optional[Console] = None) -> Iterator[None]:
     """Show the steps of a command (:func:`mmpose_kd.core.steps.step`) as a bar on stderr.
 
-    It comes after three seconds, is gone at the end, and is not shown where stderr is no terminal.
+    It comes after three seconds, is gone at the end, and is not shown where stderr is no terminal, or one
+    in which no line can be erased (``TERM=dumb``).
 
     Args:
         total: How many steps there are.
@@ -26,9 +27,10 @@ def steps_shown(total: int, console: Optional[Console] = None) -> Iterator[None]
     from ..core.steps import heard_by
 
     console = Console(stderr=True) if console is None else console
+    can_erase = console.is_terminal and not console.is_dumb_terminal
     bar = Progress(
         TextColumn('{task.description}'), BarColumn(20), TimeElapsedColumn(),
-        console=console, transient=True, disable=not console.is_terminal,
+        console=console, transient=True, disable=not can_erase,
     )  # fmt: skip
     task, begun = bar.add_task('', total=total), 0
 

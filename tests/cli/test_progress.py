@@ -11,6 +11,11 @@ from mmpose_kd.cli.progress import steps_shown
 from mmpose_kd.core.steps import step
 
 
+@pytest.fixture(autouse=True)
+def a_terminal(monkeypatch):
+    monkeypatch.setenv('TERM', 'xterm')
+
+
 def shown(monkeypatch, delay, terminal=True):
     monkeypatch.setattr(progress, 'DELAY', delay)
     out = io.StringIO()
@@ -32,6 +37,11 @@ def test_a_short_command_and_a_file_get_no_bar(monkeypatch, delay, terminal):
     begun = time.monotonic()
     assert shown(monkeypatch, delay, terminal) == ''
     assert time.monotonic() - begun < 5
+
+
+def test_a_terminal_that_cannot_erase_gets_no_bar(monkeypatch):
+    monkeypatch.setenv('TERM', 'dumb')
+    assert shown(monkeypatch, 0.0) == ''
 
 
 def test_the_bar_goes_when_the_command_is_interrupted(monkeypatch):
