@@ -17,8 +17,8 @@ DELAY = 3.0  # seconds
 def steps_shown(total: int, console: Optional[Console] = None) -> Iterator[None]:
     """Show the steps of a command (:func:`mmpose_kd.core.steps.step`) as a bar on stderr.
 
-    It comes after three seconds, is gone at the end, and is not shown where stderr is no terminal, or one
-    in which no line can be erased (``TERM=dumb``).
+    It comes after three seconds, is gone at the end, and is not shown where stderr is no
+    terminal, or one in which no line can be erased (``TERM=dumb``).
 
     Args:
         total: How many steps there are.
