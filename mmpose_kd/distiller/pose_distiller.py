@@ -260,7 +260,7 @@ class PoseDistiller(BaseModel):
         return taught
 
     def prepare_panels(self, model, cfg, checkpoint: dict, path) -> None:
-        """Read the teachers outside of a run, see :func:`mmpose_kd.inspection.draw_sheets`.
+        """Read the teachers outside of a run, see ``mmpose-kd inspect``.
 
         Raises:
             ValueError: One cannot be read.
