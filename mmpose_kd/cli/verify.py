@@ -53,15 +53,15 @@ def verify(config: str, no_weights: bool, cfg_options: tuple[str, ...], **option
     time that the whole training will take from the time of a step. Weights at an address are
     fetched as the training would; else nothing is written.
     """
-    from rich.console import Console
-
     from ..verify import Settings
     from ..verify import verify as run
+    from ..verify.run import STEPS
+    from .progress import steps_shown
     from .tables import show
 
     settings = Settings(config, weights=not no_weights, options=changes(cfg_options), **options)
-    with Console(stderr=True).status('reading the config') as status:  # in a terminal
-        report = run(settings, status.update)
+    with steps_shown(STEPS + 5):  # three of them before, and two after the training steps
+        report = run(settings)
     show(('network', 'parameters', 'trained', 'MACs a picture'), report.networks())
     sys.stdout.write('\n')
     show(('measured', ''), report.facts())

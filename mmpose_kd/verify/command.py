@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Optional
 
@@ -12,6 +11,7 @@ from mmengine.config import Config
 from ..core.checks import checked_choice, checked_whole
 from ..core.config_file import read_config, reason
 from ..core.dry_run import apart, copied, leave_nothing, told
+from ..core.steps import step
 from ..core.weight_sources import take_out, weight_sources
 from ..distiller.model_config import model_config
 from .data import missing_files, put_at
@@ -53,7 +53,7 @@ class Settings:
     options: Optional[dict] = None
 
 
-def verify(settings: Settings, tell: Callable[[str], object] = lambda _: None) -> Report:
+def verify(settings: Settings) -> Report:
     """Look for everything that a training needs, and run a little of it.
 
     Nothing is written: what MMEngine writes goes into a folder that is removed. Weights that
@@ -61,7 +61,6 @@ def verify(settings: Settings, tell: Callable[[str], object] = lambda _: None) -
 
     Args:
         settings: See :class:`Settings`.
-        tell: Called with what is done next.
 
     Raises:
         VerifyError: Something is missing or wrong.
@@ -78,7 +77,7 @@ def verify(settings: Settings, tell: Callable[[str], object] = lambda _: None) -
     cfg = _config_of(settings)
     stated = cfg.train_dataloader.get('batch_size')
     workers = cfg.train_dataloader.get('num_workers', 0)
-    left_out = _check_what_is_needed(cfg, settings, tell)
+    left_out = _check_what_is_needed(cfg, settings)
     if settings.batch_size is not None:
         cfg.train_dataloader['batch_size'] = settings.batch_size
     with apart(cfg.get('default_scope') or 'mmpose') as folder:
@@ -86,7 +85,7 @@ def verify(settings: Settings, tell: Callable[[str], object] = lambda _: None) -
         left_out += leave_nothing(cfg, folder, validates, settings.device)
         _write_into(folder, cfg.get('val_evaluator'))
         try:
-            found = measured(cfg, settings.device, settings.num_images, tell)
+            found = measured(cfg, settings.device, settings.num_images)
         except Exception as error:  # whatever is wrong in a config
             raise VerifyError(f'the dry run fails: {told(error)}') from error
     infinite = [name for name, value in found.losses.items() if not abs(value) < float('inf')]
@@ -113,7 +112,7 @@ def _config_of(settings: Settings) -> Config:
     return cfg
 
 
-def _check_what_is_needed(cfg: Config, settings: Settings, tell: Callable) -> list[str]:
+def _check_what_is_needed(cfg: Config, settings: Settings) -> list[str]:
     """Look for files and weights; what is left out of them, in words.
 
     What stands at an address is asked for when all else is there.
@@ -129,7 +128,7 @@ def _check_what_is_needed(cfg: Config, settings: Settings, tell: Callable) -> li
     missing += missing_weights([one for one in sources if not one.is_address])
     if not missing:
         for source in (one for one in sources if one.is_address):
-            tell(f'fetching {source.name}, if it is not there')
+            step(f'fetching {source.name}, if it is not there')
         missing += missing_weights([one for one in sources if one.is_address])
     if missing:
         raise VerifyError('; '.join(missing))

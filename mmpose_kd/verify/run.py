@@ -7,7 +7,7 @@ import itertools
 import math
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Optional
 
@@ -20,6 +20,7 @@ from torch.utils.data import Dataset, Sampler
 
 from ..core.dry_run import Enough, close_log, dry_runner, losses_of
 from ..core.runner import unwrapped
+from ..core.steps import step
 from ..gain.timing import FullBank
 from .costs import Cost, costs_of
 
@@ -70,33 +71,30 @@ class Measured:
         return sum(self.seconds[1:]) / (len(self.seconds) - 1)
 
 
-def measured(
-    cfg: Config, device: Optional[str], images: int, tell: Callable[[str], object]
-) -> Measured:
+def measured(cfg: Config, device: Optional[str], images: int) -> Measured:
     """Train a config for some steps, then validate it on a few samples.
 
     Args:
         cfg: See :func:`~mmpose_kd.core.dry_run.leave_nothing`; changed in place.
         device: ``'cpu'``, ``'cuda'``; None: as MMEngine chooses.
         images: How many samples to validate.
-        tell: Called with what is done next.
 
     Raises:
         Exception: Whatever is wrong in a config.
     """
-    tell('building the model')
+    step('building the model')
     model_config = copy.deepcopy(cfg.to_dict()['model'])
     runner = dry_runner(cfg, device)
     found = Measured(device=device_name(runner))
-    tell('reading the data')
+    step('reading the data')
     _prepare_data(runner, cfg, images, found)
     runner.register_hook(FullBank(), 'VERY_LOW')
-    runner.register_hook(_Clock(found, model_config, tell), 'LOWEST')
+    runner.register_hook(_Clock(found, model_config), 'LOWEST')
     try:
         runner.train()
     except Enough:
         if found.validated is not None:
-            tell(f'validating {found.validated} samples')
+            step(f'validating {found.validated} samples')
             found.metrics = sorted(runner.val_loop.run())
     finally:
         close_log(runner)
@@ -196,8 +194,8 @@ class _Clock(Hook):
 
     priority = 'LOWEST'  # last before a step, and last after it
 
-    def __init__(self, found: Measured, model_config: dict, tell: Callable[[str], object]):
-        self.found, self.model_config, self.tell = found, model_config, tell
+    def __init__(self, found: Measured, model_config: dict):
+        self.found, self.model_config = found, model_config
         self.waiting: list[float] = []  # for batches
         self.start = self.end = 0.0
 
@@ -205,7 +203,7 @@ class _Clock(Hook):
         """Begin to wait for the first batch."""
         if torch.cuda.is_available():
             torch.cuda.reset_peak_memory_stats()
-        self.tell('loading a batch')
+        step('loading a batch')
         self.end = _now()
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch=None) -> None:
@@ -213,12 +211,12 @@ class _Clock(Hook):
         self.waiting.append(_now() - self.end)
         done = len(self.found.seconds)
         if done < STEPS:
-            self.tell(f'training step {done + 1} of {STEPS}')
+            step(f'training step {done + 1} of {STEPS}')
             self.start = _now()
             return
         self.found.loading = min(self.waiting)
         self.found.memory, self.found.memory_of = _memory(runner)
-        self.tell('counting operations')
+        step('counting operations')
         self.found.costs = costs_of(runner, self.model_config, data_batch)
         raise Enough
 
