@@ -1,5 +1,6 @@
 """Fixtures that any test may use."""
 
+import gc
 import os
 
 # The models are tiny: several threads wait for each other longer than they work. Set before
@@ -10,6 +11,14 @@ import pytest
 from mmengine.logging import MessageHub, MMLogger
 from mmengine.registry import DefaultScope
 from mmengine.visualization import Visualizer
+
+
+def pytest_collection_finish():
+    """Leave what is imported by now out of garbage collection.
+
+    MMEngine collects each time that a dataset is made, and goes through all of torch and MMPose.
+    """
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True, scope='session')

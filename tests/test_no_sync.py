@@ -54,7 +54,9 @@ def train_without_values(config, watch=False, accuracy=False):
     return model, losses
 
 
-@pytest.mark.parametrize('head', [{}, RELEASED], ids=['default', 'released'])
+@pytest.mark.parametrize(
+    'head', [{}, pytest.param(RELEASED, marks=pytest.mark.slow)], ids=['default', 'released']
+)
 @pytest.mark.parametrize('name', MODELS)
 def test_a_training_step_reads_no_value(name, head):
     model, losses = train_without_values(okdhp_config(*MODELS[name], **head))
@@ -62,7 +64,7 @@ def test_a_training_step_reads_no_value(name, head):
     assert all(p.grad is not None for p in model.head.fau.parameters())
 
 
-@pytest.mark.parametrize('weigh_maps', [False, True])
+@pytest.mark.parametrize('weigh_maps', [pytest.param(False, marks=pytest.mark.slow), True])
 @pytest.mark.parametrize('divisor', DIVISOR)
 @pytest.mark.parametrize('normalize', NORMALIZE)
 def test_no_setting_of_the_kl_reads_a_value(normalize, divisor, weigh_maps):

@@ -61,7 +61,12 @@ def coordinates(kind):
 
 @pytest.mark.parametrize(
     'change',
-    [simcc, *map(coordinates, ('RegressionHead', 'RLEHead', 'IntegralRegressionHead'))],
+    [
+        simcc,
+        coordinates('RegressionHead'),
+        pytest.param(coordinates('RLEHead'), marks=pytest.mark.slow),
+        pytest.param(coordinates('IntegralRegressionHead'), marks=pytest.mark.slow),
+    ],
     ids=['SimCC', 'regression', 'RLE', 'integral'],
 )
 def test_students_without_heatmaps_are_guided_too(data, tmp_path, change):

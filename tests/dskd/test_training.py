@@ -112,7 +112,11 @@ def test_the_losses_are_those_of_the_formula(data, tmp_path):
 
 @pytest.mark.parametrize(
     'settings',
-    [dict(), dict(redraw=True), dict(guides='snapshots', interval=1)],
+    [
+        dict(),
+        pytest.param(dict(redraw=True), marks=pytest.mark.slow),
+        dict(guides='snapshots', interval=1),
+    ],
     ids=['generations', 'redrawn', 'snapshots'],
 )
 def test_with_weights_of_0_training_is_plain_to_the_last_bit(data, tmp_path, settings):

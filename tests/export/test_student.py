@@ -56,6 +56,7 @@ def test_the_student_has_the_weights_layout_of_the_stock_model(run, tmp_path):
     }
 
 
+@pytest.mark.slow
 def test_stock_mmpose_alone_reaches_the_same_ap(run, tmp_path):
     """MMPose's own test tool, in a process where mmpose_kd cannot be imported."""
     export_student(run / 'okdhp.py', checkpoint(run), tmp_path, branch=1)

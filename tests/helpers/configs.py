@@ -71,7 +71,9 @@ REPEATED = [
         'tcd_deeppose_res50_coco-wholebody', 'ocd_deeppose_res50_onehand10k',
         'ocd_rtmpose-m_ap10k', 'ocd_rtmpose-s_coco-wholebody', 'okdhp_hourglass4_coco',
         'okdhp_hourglass4_mpii', 'okdhp_hourglass4_unbalanced_mpii', 'okdhp_hourglass8_coco',
-        'okdhp_hrnet_ap10k', 'okdhp_mobilenetv2_onehand10k',
+        'okdhp_hrnet_ap10k', 'okdhp_mobilenetv2_onehand10k', 'okdhp_res18_mpii',
+        'okdhp_shufflenetv2_mpii', 'okdhp_hrnetv2_wflw', 'hhd_mobilenetv2_coco',
+        'ocd_simcc_mobilenetv2_coco', 'tcd_rtmpose-s_coco-wholebody',
     )
 ] + [path for path in OKDHP_PAPER if path.stem != 'okdhp_paper_shufflenetv2_mpii']  # fmt: skip
 

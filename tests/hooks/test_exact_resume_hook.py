@@ -134,6 +134,7 @@ def test_the_same_number_in_two_data_sets_gives_two_augmentations(data, tmp_path
         make_runner(cfg, Look()).train()
 
 
+@pytest.mark.slow
 def test_what_takes_the_place_of_a_sample_that_a_step_gives_up_is_the_same_again(
     data, tmp_path, monkeypatch
 ):

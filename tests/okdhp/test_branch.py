@@ -57,7 +57,7 @@ def test_equal_branches_see_the_same_input(where):
     ('backbone', 'split'),
     [
         pytest.param(HRNET, 'stage2', marks=pytest.mark.slow),
-        (HOURGLASS, 'stack1'),
+        pytest.param(HOURGLASS, 'stack1', marks=pytest.mark.slow),
         (dict(HOURGLASS, num_stacks=1), 'stem'),
     ],
     ids=['HRNet', 'Hourglass', 'with layers that are never run'],
