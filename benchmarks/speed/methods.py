@@ -63,22 +63,22 @@ def okdhp(name: str, batch: int, device: str) -> Case:
 def teacher_to_student(name: str, batch: int, device: str) -> Case:
     """Parts: the student's step and the teacher's forward pass."""
     model, images, samples = _distiller(name, batch, device)
-    return Case(
+    return _balanced(
         step(model.student, images, samples),
         both(model, images, samples),
         step(model, images, samples),
+        _balances(model),
     )
 
 
 def tcd(name: str, batch: int, device: str) -> Case:
     """Parts: as of other teachers, and the frozen head on the adapted feature, there and back."""
     model, images, samples = _distiller(name, batch, device)
-    balances = [entry.balance for entry in model.distill if entry.balance is not None]
     return _balanced(
         step(model.student, images, samples),
         tcd_parts(model, images, samples),
         step(model, images, samples),
-        balances,
+        _balances(model),
     )
 
 
@@ -127,6 +127,10 @@ def _distiller(name: str, batch: int, device: str) -> tuple[BaseModel, Tensor, l
     model = build(cfg.model, device)
     model.init_weights()
     return model, images, samples
+
+
+def _balances(distiller: BaseModel) -> list[GradientBalance]:
+    return [entry.balance for entry in distiller.distill if entry.balance is not None]
 
 
 def _balanced(plain: Run, parts: Run, method: Run, balances: Sequence[GradientBalance]) -> Case:

@@ -15,6 +15,13 @@ FLAT = 1e-3  # excess below which a map has no bump: float32 rounds the excess b
 BEYOND = 4.0  # pixels beyond the border at which a demanded place counts for nothing any more
 
 
+def highest_position(maps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Integer x and y of the highest value of maps (B, K, H, W), and the value; each (B, K)."""
+    top, y = maps.amax(-1).max(-1)  # the row first: half the cost of a flat map's max
+    row = maps.gather(2, y[..., None, None].expand(-1, -1, 1, maps.shape[-1]))
+    return row.argmax(-1)[..., 0], y, top
+
+
 def peak_position(maps: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Each heatmap's highest position, as it is and sub-pixel.
 
@@ -30,23 +37,20 @@ def peak_position(maps: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
         value; each (B, K).
     """
     height, width = maps.shape[-2:]
-    flat = maps.flatten(2)
-    top, y = maps.amax(-1).max(-1)  # the row first: half the cost of flat.max
-    x = maps.gather(2, y[..., None, None].expand(-1, -1, 1, width)).argmax(-1)[..., 0]
-    at = y * width + x
-    peak = top.clamp(min=1e-12)
-
-    def log_ratio(other: Tensor) -> Tensor:
-        value = flat.gather(2, other.clamp(0, height * width - 1)[..., None])[..., 0]
-        return (value / peak).clamp(1e-3, 1).log()  # <= 0; noise below 0.1 % says nothing
-
-    def sub_pixel(position: Tensor, size: int, step: int) -> Tensor:
-        before, after = log_ratio(at - step), log_ratio(at + step)
-        offset = (before - after) / (2 * (before + after)).clamp(max=-1e-6)
-        inner = (position > 0) & (position < size - 1)
-        return position + (offset * inner).clamp(-0.5, 0.5)
-
-    return x, y, sub_pixel(x, width, 1), sub_pixel(y, height, width), top
+    x, y, top = highest_position(maps)
+    # the neighbours along x, then those along y, in the flat map
+    steps = [torch.arange(-n, n + 1, 2 * n, device=maps.device) for n in (1, width)]
+    others = (y * width + x)[..., None] + torch.cat(steps)
+    values = maps.flatten(2).gather(2, others.clamp(0, height * width - 1))
+    # <= 0; noise below 0.1 % of the peak says nothing
+    ratios = (values / top.clamp(min=1e-12)[..., None]).clamp(1e-3, 1).log()
+    before, after = ratios.unflatten(-1, (2, 2)).unbind(-1)
+    offset = ((before - after) / (2 * (before + after)).clamp(max=-1e-6)).clamp(-0.5, 0.5)
+    sub_x, sub_y = (
+        at + shift * ((at > 0) & (at < size - 1))
+        for at, size, shift in zip((x, y), (width, height), offset.unbind(-1))
+    )
+    return x, y, sub_x, sub_y, top
 
 
 def softmax_maps(maps: Tensor, beta: float) -> Tensor:
@@ -110,11 +114,11 @@ def unbiased_centre(
     """
     step = 1 / excess.clamp(min=FLAT)
     last = [n - 1 for n in size]
-    demanded = [e + (e - n / 2) * step for e, n in zip((x, y), last)]
+    demanded = [torch.addcmul(e, e - n / 2, step) for e, n in zip((x, y), last)]
     inside = [p.clamp(0, n) for p, n in zip(demanded, last)]
     beyond = torch.maximum(*[(p - q).abs() for p, q in zip(demanded, inside)])
     trust = (1 - beyond / BEYOND).clamp(min=0) * (excess >= FLAT)
-    x, y = (e + trust * (p - e) for e, p in zip((x, y), inside))
+    x, y = (torch.addcmul(e, trust, p - e) for e, p in zip((x, y), inside))
     return x, y
 
 
@@ -132,7 +136,6 @@ def released_centre(
         sum_exp: c (B, K), may be infinite.
         size: W, H.
     """
-    return tuple(
-        (t + (t - 0.5) / (sum_exp - 1)).trunc().clamp(0, n - 1).long()
-        for t, n in zip((x, y), size)
-    )
+    rest = sum_exp - 1
+    x, y = ((t + (t - 0.5) / rest).clamp(0, n - 1).long() for t, n in zip((x, y), size))
+    return x, y

@@ -13,7 +13,14 @@ from torch import Tensor, nn
 from ..core.checks import checked_bool, checked_choice, checked_factor, checked_size, refusal
 from ..core.loss import DistillationLoss, scaled, upcast
 from ..core.panels import Panel
-from .centre import bump_excess, peak_position, released_centre, softmax_maps, unbiased_centre
+from .centre import (
+    bump_excess,
+    highest_position,
+    peak_position,
+    released_centre,
+    softmax_maps,
+    unbiased_centre,
+)
 from .panels import windows_panel
 from .windows import normalised_windows
 
@@ -65,7 +72,7 @@ def hhd_released(
         norm_student, norm_teacher: See :func:`normalised_windows`.
     """
     size = student.shape[:1:-1]  # W, H
-    x, y, *_ = peak_position(teacher)
+    x, y, _ = highest_position(teacher)
     centre = released_centre(x, y, student.detach().exp().sum((2, 3)), size)
     return squared_difference(
         normalised_windows(student, *centre, crop_size, norm_student, 'released'),
@@ -315,7 +322,7 @@ class HHDLoss(DistillationLoss):
         student, teacher = upcast(student_maps), upcast(teacher_maps)
         if self.mode == 'released':
             prob = softmax_maps(student, 1.0)
-            x, y, *_ = peak_position(teacher)
+            x, y, _ = highest_position(teacher)
             size = student.shape[:1:-1]
             centres = released_centre(x, y, student.exp().sum((2, 3)), size), (x, y)
         else:

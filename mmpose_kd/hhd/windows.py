@@ -18,13 +18,14 @@ def _axis(centre: Tensor, length: int, size: int, padding: str) -> tuple[Tensor,
     offset = torch.arange(-(length // 2), length - length // 2, device=centre.device)
     at = centre[..., None] + offset
     last = size - 1
-    inside = (at >= 0) & (at <= last)
+    within = at.clamp(0, last)
+    inside = within == at
     if padding == 'reflect':
-        at = last - (last - at.abs()).abs()
+        within = (last - (last - at.abs()).abs()).clamp(0, last)
     elif padding in ('mirror', 'released'):
-        middle = 2 * centre[..., None] - (1 if padding == 'released' else 0)
-        at = torch.where(inside, at, middle - at)
-    return at.clamp(0, last), inside
+        middle = centre - 1 if padding == 'released' else centre
+        within = torch.where(inside, at, middle[..., None] - offset).clamp(0, last)
+    return within, inside
 
 
 def cut_windows(

@@ -51,8 +51,8 @@ from benchmarks.speed.timing import Bench, Times
 OWN_OPERATORS = {
     'okdhp_hrnet_coco': 128,
     'okdhp_mobilenetv2_mpii': 128,
-    'hhd_mobilenetv2_mpii': 234,
-    'hhd_litehrnet18_coco': 234,
+    'hhd_mobilenetv2_mpii': 101,
+    'hhd_litehrnet18_coco': 101,
     'ocd_deeppose_res50_coco': 36,
     'ocd_rtmpose-s_coco': 44,
     'tcd_deeppose_res50_coco': 43,
