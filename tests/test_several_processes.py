@@ -64,6 +64,13 @@ def steps(tmp_path_factory):
 
 
 @pytest.mark.parametrize('method', METHODS)
+def test_gradients_are_the_same_where_parameters_are_sharded(steps, method):
+    """By torch's FSDP, the model as one unit."""
+    for found in steps:
+        assert same(found[method]['sharded'], found[method]['together'])
+
+
+@pytest.mark.parametrize('method', METHODS)
 def test_both_processes_get_the_same_gradients(steps, method):
     one, two = (found[method] for found in steps)
     assert same(one['together'], two['together'])

@@ -16,6 +16,7 @@ import torch
 import torch.distributed as dist
 from mmengine.model import MMDistributedDataParallel
 from torch import nn
+from torch.distributed.fsdp import FullyShardedDataParallel
 
 from mmpose_kd.core.runner import unwrapped
 
@@ -61,11 +62,27 @@ def gradients(name: str, config: dict) -> dict:
         parallel.zero_grad()
         losses = parallel(x, copy.deepcopy(batch), mode='loss')
         total(losses).backward()
+    together = {n: p.grad.clone() for n, p in model.named_parameters() if p.requires_grad}
     return dict(
-        together={n: p.grad.clone() for n, p in model.named_parameters() if p.requires_grad},
+        together=together,
         alone=alone,
         factors=[float(v) for k, v in losses.items() if k.endswith('factor')],
+        sharded=sharded(model, x, batch),
     )
+
+
+def sharded(model: nn.Module, x: list, batch: list) -> dict:
+    """Gradients where each process holds a half of the parameters; the model is theirs then."""
+    model.zero_grad(set_to_none=True)
+    cpu = torch.device('cpu')
+    parallel = FullyShardedDataParallel(model, use_orig_params=True, device_id=cpu)
+    total(parallel(x, batch, mode='loss')).backward()
+    with FullyShardedDataParallel.summon_full_params(parallel, with_grads=True):
+        return {
+            name.replace('_fsdp_wrapped_module.', ''): p.grad.clone()
+            for name, p in parallel.named_parameters()
+            if p.requires_grad
+        }
 
 
 def with_17(backbone: dict) -> dict:
