@@ -149,12 +149,21 @@ def backbone_features(model: dict, size: tuple[int, int]) -> tuple[Tensor, ...]:
     Raises:
         Exception: What the backbone raises; a config may be wrong in any way.
     """
-    config = {k: v for k, v in model['backbone'].items() if k not in ('init_cfg', 'pretrained')}
-    backbone = without_values(config, 'model.backbone')
+    backbone = backbone_without_values(model)
     mean = (model.get('data_preprocessor') or {}).get('mean')
-    channels = config.get('in_channels') or (3 if mean is None else len(mean))
+    channels = model['backbone'].get('in_channels') or (3 if mean is None else len(mean))
     found = backbone(torch.empty(1, channels, size[1], size[0], device='meta'))
     return (found,) if isinstance(found, Tensor) else tuple(found)
+
+
+def backbone_without_values(model: dict) -> nn.Module:
+    """The backbone of a model's config, on the meta device.
+
+    Raises:
+        ValueError: It cannot be built.
+    """
+    config = {k: v for k, v in model['backbone'].items() if k not in ('init_cfg', 'pretrained')}
+    return without_values(config, 'model.backbone')
 
 
 def without_values(config: dict, key: str) -> nn.Module:

@@ -22,6 +22,7 @@ from ..core.recipe import (
     Figures,
     Recipe,
     backbone_features,
+    backbone_without_values,
     changed,
     input_size_of,
     reason_against,
@@ -48,6 +49,9 @@ OUTPUTS = dict(
 
 # RLE's own loss pulls hundreds of times harder than others: see docs/ocd.md
 RLE_CROSS, RLE_WEIGHT = dict(type='CrossCoordinateLoss', beta=0.01), 300.0
+
+# of the heatmap head's decoder, MMPose's first
+WIDTHS = (256, 128, 64)
 
 PIPELINE = 'train_dataloader.dataset.pipeline'
 
@@ -160,16 +164,32 @@ def _heatmap_head(student: Student, udp: bool) -> dict:
     )
     if not udp:
         codec['unbiased'] = True  # else Gaussians stand on whole pixels, and teach rounded places
+    backbone = backbone_without_values(student.model)
+    width = _decoder_width(channels, enlarge, sum(p.numel() for p in backbone.parameters()))
     return dict(
         type='HeatmapHead',
         in_channels=channels,
         out_channels=student.keypoints,
-        # MMPose's 256, but no wider than the feature: else it costs more than a small backbone
-        deconv_out_channels=(min(256, channels),) * enlarge or None,
+        deconv_out_channels=(width,) * enlarge or None,
         deconv_kernel_sizes=(4,) * enlarge or None,
         loss=dict(type='KeypointMSELoss', use_target_weight=True),
         decoder=codec,
     )
+
+
+def _decoder_width(channels: int, deconvs: int, limit: int) -> int:
+    """The widest decoder that is smaller than the backbone: MMPose's 256 on top of a MobileNet
+    costs a training step more than the network that it is there for.
+
+    Args:
+        channels: Of the feature that it reads, which it is no wider than.
+        deconvs: Its transposed convolutions, with kernels of 4 x 4.
+        limit: Parameters of the backbone.
+    """
+    for width in WIDTHS:
+        if 16 * width * (channels + (deconvs - 1) * width) <= limit:
+            break
+    return min(width, channels)
 
 
 # ------------------------------------------------------------------------------------- TCD

@@ -299,6 +299,24 @@ def test_the_heatmap_head_enlarges_what_the_backbone_left(size, stride, channels
     assert head['decoder']['heatmap_size'] == (48, 64)
 
 
+@pytest.mark.parametrize(
+    ('backbone', 'channels', 'width'),
+    [
+        (dict(type='ResNet', depth=50), 2048, 256),
+        (dict(type='ResNet', depth=18, base_channels=32, stem_channels=32), 256, 128),
+        (dict(type='MobileNetV2', out_indices=(7,)), 1280, 64),
+        (dict(type='ViPNAS_MobileNetV3'), 160, 160),
+        (dict(type='ResNet', depth=18, base_channels=4, stem_channels=4), 32, 32),
+    ],
+)
+def test_the_heatmap_head_is_no_larger_than_the_backbone(backbone, channels, width):
+    cfg = stock('regression')
+    cfg.model.backbone = backbone
+    cfg.model.head.in_channels = channels
+    head = OCD.distilled(cfg)['model']['head']['heatmap']
+    assert head['deconv_out_channels'] == (width,) * 3
+
+
 # ------------------------------------------------------------------------- TCD's teachers
 
 
