@@ -71,10 +71,11 @@ def main(name, out, part, heads, methods, seeds, jobs, equal_wall_time, listed, 
     runs = work.wanted(heads, methods, seeds)
     if not listed:
         check_stock_mmpose()
-        for seed in seeds:
-            failed += work.do([run for run in runs if run.seed == seed])
+        try:
+            failed += work.do(runs)
             if equal_wall_time:
-                failed += work.do(work.longer(heads, methods, [seed]))
+                failed += work.do(work.longer(heads, methods, seeds))
+        finally:
             write_text(results / f'cell_{name.lower()}_{part}.md', table(cell, ledger, part))
     if equal_wall_time:
         runs += work.longer(heads, methods, seeds)

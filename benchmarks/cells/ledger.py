@@ -91,5 +91,11 @@ class Ledger:
         wanted = (part, head, method, epochs)
         return {row.seed: row for row in self.rows.values() if row.key[:4] == wanted}
 
+    def epochs(self, part: str, head: str, method: str) -> list[int]:
+        """The lengths of which there are runs, shortest first."""
+        return sorted(
+            {row.epochs for row in self.rows.values() if row.key[:3] == (part, head, method)}
+        )
+
 
 _KINDS = {'str': str, 'int': int, 'float': float}

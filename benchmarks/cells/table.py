@@ -102,9 +102,9 @@ def table(cell: Cell, ledger: Ledger, part: str) -> str:
         if not plain:
             continue
         lines.append(_row(head, 'plain', plain, '', '', ''))
-        for epochs in cell.longer:
-            longer = ledger.select(part, head, 'plain', epochs)
-            if longer:
+        for epochs in ledger.epochs(part, head, 'plain'):
+            if epochs != cell.epochs:
+                longer = ledger.select(part, head, 'plain', epochs)
                 name = f'plain, {epochs} epochs'
                 lines.append(_row('', name, longer, str(paired(plain, longer) or ''), '', ''))
         for name, method in METHODS.items():

@@ -51,12 +51,15 @@ from benchmarks.speed.timing import Bench, Times
 OWN_OPERATORS = {
     'okdhp_hrnet_coco': 128,
     'okdhp_mobilenetv2_mpii': 128,
+    'okdhp_hourglass4_mpii': 233,
     'hhd_mobilenetv2_mpii': 101,
     'hhd_litehrnet18_coco': 101,
     'ocd_deeppose_res50_coco': 36,
     'ocd_rtmpose-s_coco': 44,
     'tcd_deeppose_res50_coco': 43,
     'dskd_mobilenetv2_mpii': 71,
+    'dwpose_rtmpose-m_coco-wholebody': 56,
+    'pkd_mobilenetv2_coco': 50,
 }
 
 BENCH = Bench(rounds=1)
