@@ -28,8 +28,8 @@ def test_both_models_of_a_method_run_two_epochs_a_round(data):
 def test_a_teacher_is_read_from_its_cache_after_the_first_epoch(data, monkeypatch):
     seen = []
 
-    def epochs(cfg, folder):
-        found = original(cfg, folder)
+    def epochs(cfg, folder, clock):
+        found = original(cfg, folder, clock)
         seen.append((cfg.model.type, sorted(p.suffix for p in folder.parent.rglob('cache/**/*'))))
         return found
 
