@@ -71,14 +71,14 @@ def main(name, out, part, heads, methods, seeds, jobs, equal_wall_time, listed, 
     runs = work.wanted(heads, methods, seeds)
     if not listed:
         check_stock_mmpose()
+        failed = work.prepare(runs)
+    if equal_wall_time:
+        runs += work.longer(runs)
+    if not listed and not failed:
         try:
-            failed += work.do(runs)
-            if equal_wall_time:
-                failed += work.do(work.longer(heads, methods, seeds))
+            failed = work.do(runs)
         finally:
             write_text(results / f'cell_{name.lower()}_{part}.md', table(cell, ledger, part))
-    if equal_wall_time:
-        runs += work.longer(heads, methods, seeds)
     missing = [run for run in dict.fromkeys(runs) if not work.is_known(run)]
     sys.stdout.write(table(cell, ledger, part))
     for run in missing:

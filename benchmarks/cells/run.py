@@ -131,16 +131,22 @@ class CellRun:
 
     def ratio(self, head: str, method: str) -> float:
         """Time of a method's training step, in the plain model's: measured once."""
+        known = self.known_ratio(head, method)
+        if known is not None:
+            return known
+        configs = self.pair(head, method)
+        subset(self.plain(head), self.cell.persons, self.out / 'subsets')
+        self.ratios[head, method] = time_ratio(self.out, configs, *configs, self.jobs)
+        return self.ratios[head, method]
+
+    def known_ratio(self, head: str, method: str) -> float | None:
+        """The same, None if it has not been measured."""
         if method == 'plain':
             return 1.0
         rows = self.ledger.select(self.part, head, method, self.cell.epochs)
         if rows:  # one number for all seeds
             return next(iter(rows.values())).step
-        if (head, method) not in self.ratios:
-            configs = self.pair(head, method)
-            subset(self.plain(head), self.cell.persons, self.out / 'subsets')
-            self.ratios[head, method] = time_ratio(self.out, configs, *configs, self.jobs)
-        return self.ratios[head, method]
+        return self.ratios.get((head, method))
 
     def wanted(self, heads: list[str], methods: list[str], seeds: list[int]) -> list[Wanted]:
         """What is asked for, with the plain runs of the same epochs, seed by seed."""
@@ -152,32 +158,32 @@ class CellRun:
                     found[Wanted(head, method, self.cell.epochs, seed)] = None
         return list(found)
 
-    def longer(self, heads: list[str], methods: list[str], seeds: list[int]) -> list[Wanted]:
-        """The plain runs that take as long as the methods' do, of those that have been run."""
+    def longer(self, runs: list[Wanted]) -> list[Wanted]:
+        """The plain runs that take as long as these, where that is known."""
         found: dict[Wanted, None] = {}
-        for seed in seeds:
-            for head in heads:
-                for method in methods:
-                    rows = self.ledger.select(self.part, head, method, self.cell.epochs)
-                    if method == 'plain' or not rows:
-                        continue
-                    epochs = self.cell.plain_epochs(next(iter(rows.values())).step)
-                    found[Wanted(head, 'plain', epochs, seed)] = None
+        for run in runs:
+            ratio = self.known_ratio(run.head, run.method)
+            if run.method != 'plain' and ratio is not None:
+                epochs = self.cell.plain_epochs(ratio)
+                found[Wanted(run.head, 'plain', epochs, run.seed)] = None
         return list(found)
 
-    def do(self, runs: list[Wanted]) -> list[Wanted]:
-        """Do what the ledger lacks, keep the results, and return what failed."""
+    def prepare(self, runs: list[Wanted]) -> list[Wanted]:
+        """Train the teachers of what the ledger lacks, measure steps, and return what failed."""
         missing = [wanted for wanted in runs if not self.is_known(wanted)]
         needed = [t for w in missing for t in self.teachers(w.head, w.method)]
-        needed = [
-            t for t in dict.fromkeys(needed) if not is_finished(self.run(t).folder(self.out))
-        ]
-        failed = self._do(needed)
-        if failed:
-            return failed
-        for wanted in missing:  # while nothing else runs
-            self.ratio(wanted.head, wanted.method)
-        return self._do(missing)
+        failed = self._do(
+            [t for t in dict.fromkeys(needed) if not is_finished(self.run(t).folder(self.out))]
+        )
+        if not failed:
+            for wanted in missing:  # while nothing else runs
+                self.ratio(wanted.head, wanted.method)
+        return failed
+
+    def do(self, runs: list[Wanted]) -> list[Wanted]:
+        """Do what the ledger lacks, seed by seed, keep the results, and return what failed."""
+        missing = [wanted for wanted in runs if not self.is_known(wanted)]
+        return self._do(sorted(missing, key=lambda wanted: wanted.seed))
 
     def _do(self, runs: list[Wanted]) -> list[Wanted]:
         by_run = {self.run(wanted): wanted for wanted in runs}

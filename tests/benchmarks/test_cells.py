@@ -3,6 +3,7 @@
 import copy
 import json
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from mmengine.registry import init_default_scope
 from mmpose.registry import MODELS
 from scipy.stats import ttest_rel
 
+from mmpose_kd.demo.drawn_people import draw_dataset
 from mmpose_kd.gain.configs import check_pair, load_config
 from mmpose_kd.gain.subset import subset
 
@@ -173,5 +175,45 @@ def test_the_command_lists_what_has_not_run(data, tmp_path):
         'not run: plain_heatmap, 25 epochs, seed 3',
         'not run: dskd_heatmap, 25 epochs, seed 3',
     ]
+    known = Ledger(tmp_path / 'results/cell_p.csv')
+    known.add(row(method='dskd', seed=3, step=1.2))
+    arguments.remove('--list')
+    listed = CliRunner().invoke(main, [*arguments, '--part', 'val', '--list'])
+    assert [line for line in listed.output.splitlines() if line.startswith('not run')] == [
+        'not run: plain_heatmap, 25 epochs, seed 3',
+        'not run: plain_heatmap, 31 epochs, seed 3',
+    ]
     wrong = CliRunner().invoke(main, ['P', '--out', str(tmp_path), '--head', 'rle'])
     assert wrong.exit_code == 2 and 'heatmap' in wrong.output
+
+
+@pytest.mark.slow
+def test_a_cell_runs_to_its_table_and_runs_nothing_twice(tmp_path, monkeypatch):
+    draw_dataset(tmp_path / 'data', train=12, val=6, seed=0, progress=False)
+    cfg = Config.fromfile(ROOT / 'configs/demo/deeppose_res18-small.py')
+    for name in ('train', 'val', 'test'):
+        cfg[f'{name}_dataloader'].dataset.data_root = str(tmp_path / 'data')
+    cfg.data_root = str(tmp_path / 'data')
+    labels = tmp_path / 'data' / cfg.val_dataloader.dataset.ann_file
+    cfg.val_evaluator = cfg.test_evaluator = [dict(type='CocoMetric', ann_file=str(labels))]
+    cfg.dump(tmp_path / 'plain.py')
+    tiny = replace(
+        P, heads={'deeppose': tmp_path / 'plain.py'}, persons=8, epochs=2, longer=(3, 4),
+        yardstick='bbox',
+    )  # fmt: skip
+    monkeypatch.setitem(CELLS, 'P', tiny)
+    arguments = ['P', '--part', 'val', '--out', str(tmp_path / 'out'), '--results', str(tmp_path)]
+    arguments += ['--head', 'deeppose', '--method', 'ocd', '--seed', '0', '--seed', '1']
+    done = CliRunner().invoke(main, arguments)
+    assert done.exit_code == 0, done.output
+    rows = Ledger(tmp_path / 'cell_p.csv').rows
+    (step,) = {one.step for one in rows.values() if one.method == 'ocd'}
+    epochs = tiny.plain_epochs(step)
+    wanted = {('ocd', 2, 0), ('ocd', 2, 1), ('plain', 2, 0), ('plain', 2, 1)}
+    assert {key[2:] for key in rows} == wanted | {('plain', epochs, 0), ('plain', epochs, 1)}
+    assert '| OCD | 2 of 5 |' in (tmp_path / 'cell_p_val.md').read_text(encoding='utf-8')
+    assert 'not run' not in done.output
+
+    monkeypatch.setattr('benchmarks.cells.run.run_all', lambda runs, *rest: runs)  # all fail
+    assert CliRunner().invoke(main, arguments).exit_code == 0
+    assert CliRunner().invoke(main, [*arguments, '--seed', '2']).exit_code == 1
