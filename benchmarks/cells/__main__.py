@@ -78,7 +78,8 @@ def main(name, out, part, heads, methods, seeds, jobs, equal_wall_time, listed, 
         try:
             failed = work.do(runs)
         finally:
-            write_text(results / f'cell_{name.lower()}_{part}.md', table(cell, ledger, part))
+            page = f'# Cell {name}, {part}\n\n{table(cell, ledger, part)}'
+            write_text(results / f'cell_{name.lower()}_{part}.md', page)
     missing = [run for run in dict.fromkeys(runs) if not work.is_known(run)]
     sys.stdout.write(table(cell, ledger, part))
     for run in missing:
