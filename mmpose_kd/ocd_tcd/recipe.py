@@ -165,12 +165,14 @@ def _heatmap_head(student: Student, udp: bool) -> dict:
     if not udp:
         codec['unbiased'] = True  # else Gaussians stand on whole pixels, and teach rounded places
     backbone = backbone_without_values(student.model)
-    width = _decoder_width(channels, enlarge, sum(p.numel() for p in backbone.parameters()))
+    decoder_width = _decoder_width(
+        channels, enlarge, sum(p.numel() for p in backbone.parameters())
+    )
     return dict(
         type='HeatmapHead',
         in_channels=channels,
         out_channels=student.keypoints,
-        deconv_out_channels=(width,) * enlarge or None,
+        deconv_out_channels=(decoder_width,) * enlarge or None,
         deconv_kernel_sizes=(4,) * enlarge or None,
         loss=dict(type='KeypointMSELoss', use_target_weight=True),
         decoder=codec,
@@ -178,18 +180,17 @@ def _heatmap_head(student: Student, udp: bool) -> dict:
 
 
 def _decoder_width(channels: int, deconvs: int, limit: int) -> int:
-    """The widest decoder that is smaller than the backbone: MMPose's 256 on top of a MobileNet
-    costs a training step more than the network that it is there for.
+    """The widest decoder that is no larger than the backbone, else the narrowest.
+
+    MMPose's 256 channels on top of a MobileNet cost a training step more than the MobileNet.
 
     Args:
         channels: Of the feature that it reads, which it is no wider than.
         deconvs: Its transposed convolutions, with kernels of 4 x 4.
         limit: Parameters of the backbone.
     """
-    for width in WIDTHS:
-        if 16 * width * (channels + (deconvs - 1) * width) <= limit:
-            break
-    return min(width, channels)
+    smaller = (w for w in WIDTHS if 16 * w * (channels + (deconvs - 1) * w) <= limit)
+    return min(next(smaller, WIDTHS[-1]), channels)
 
 
 # ------------------------------------------------------------------------------------- TCD
