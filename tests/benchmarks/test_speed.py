@@ -59,7 +59,7 @@ OWN_OPERATORS = {
     'tcd_deeppose_res50_coco': 43,
     'dskd_mobilenetv2_mpii': 71,
     'dwpose_rtmpose-m_coco-wholebody': 56,
-    'pkd_mobilenetv2_coco': 50,
+    'pkd_mobilenetv2_coco': 46,
 }
 
 BENCH = Bench(rounds=1)
