@@ -177,8 +177,7 @@ def test_the_command_lists_what_has_not_run(data, tmp_path):
     ]
     known = Ledger(tmp_path / 'results/cell_p.csv')
     known.add(row(method='dskd', seed=3, step=1.2))
-    arguments.remove('--list')
-    listed = CliRunner().invoke(main, [*arguments, '--part', 'val', '--list'])
+    listed = CliRunner().invoke(main, [*arguments, '--part', 'val'])
     assert [line for line in listed.output.splitlines() if line.startswith('not run')] == [
         'not run: plain_heatmap, 25 epochs, seed 3',
         'not run: plain_heatmap, 31 epochs, seed 3',
