@@ -43,6 +43,11 @@ def recipe(name: str, **entry) -> Callable[[dict, Sequence[dict]], dict]:
     return make
 
 
+def tcd_on_ocd(cfg: dict, teachers: Sequence[dict]) -> dict:
+    """Both of the cross-representation methods."""
+    return RECIPES['tcd'].distilled(RECIPES['ocd'].distilled(cfg), teachers[0])
+
+
 def hook(**settings) -> Callable[[dict, Sequence[dict]], dict]:
     """The plain config with a hook."""
     return lambda cfg, teachers: changed(cfg, hooks=(settings,))
@@ -128,6 +133,9 @@ METHODS = {
     ),
     'ocd': Method('OCD', ('deeppose', 'integral', 'simcc'), recipe('ocd')),
     'tcd': Method('TCD', ('deeppose', 'integral', 'simcc'), recipe('tcd'), teachers=1),
+    'ocd-tcd': Method(
+        'TCD on top of OCD', ('deeppose', 'integral', 'simcc'), tcd_on_ocd, teachers=1
+    ),
     'hhd': Method('HHD', ('integral',), recipe('hhd'), teachers=1),
     'hhd-aligned': Method(
         'HHD, aligned, weight 0.5',

@@ -52,6 +52,13 @@ class Deployed:
         return plain
 
 
+def predicting_head(head: Optional[nn.Module]) -> Optional[nn.Module]:
+    """The head that a student predicts with; inside one that exists in training only a part."""
+    rename = head.deployed().rename if hasattr(head, 'deployed') else {}
+    inside = (old[len('head.') : -1] for old, plain in rename.items() if plain == 'head.')
+    return next((head.get_submodule(path) for path in inside), head)
+
+
 def training_part(model: nn.Module) -> Optional[nn.Module]:
     """The outermost part that exists in training only, None in a plain model.
 

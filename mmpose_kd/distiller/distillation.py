@@ -11,6 +11,7 @@ from mmpose.registry import MODELS
 from torch import Tensor, nn
 
 from ..core.checks import built_by, checked_numbers, refusal
+from ..core.deployed import predicting_head
 from ..core.gradient_balance import GradientBalance
 from ..core.head_output import near, positions, taught_weights
 from ..core.loss import takes_target_weight
@@ -130,7 +131,9 @@ class Distillation(Entry):
         teacher = self.teachers[self.from_teachers[0]]
         codec = getattr(getattr(teacher.model, 'head', None), 'decoder', None)
         self.loss_module.bind(
-            getattr(student, 'head', None), codec, f'{teacher.key}.config: head.decoder'
+            predicting_head(getattr(student, 'head', None)),
+            codec,
+            f'{teacher.key}.config: head.decoder',
         )
 
     def forward(self, batch: DistillBatch) -> Tensor:

@@ -11,6 +11,7 @@ from mmpose.registry import MODELS
 from torch import Tensor, nn
 
 from ..core.checks import checked_bool, checked_choice, checked_factor, checked_size, refusal
+from ..core.deployed import predicting_head
 from ..core.loss import DistillationLoss, scaled, upcast
 from ..core.panels import Panel
 from .centre import (
@@ -245,7 +246,7 @@ class HHDLoss(DistillationLoss):
             ValueError: The head has no soft-argmax, in either mode; the loss needs a beta, and
                 the head has none above 0; or ``align='full'`` was asked for with such a head.
         """
-        head = _deployed(head)
+        head = predicting_head(head)
         beta = getattr(head, 'beta', None)
         if beta is None and not isinstance(head, IntegralRegressionHead):
             raise refusal(
@@ -334,10 +335,3 @@ class HHDLoss(DistillationLoss):
             windows_panel(f'HHD: {whose} windows{which}', one, *centre, self.crop_size)
             for whose, one, centre in zip(("student's", "teacher's"), maps, centres)
         ]
-
-
-def _deployed(head: nn.Module) -> nn.Module:
-    """The head that a student predicts with; inside one that exists in training only a part."""
-    rename = head.deployed().rename if hasattr(head, 'deployed') else {}
-    inside = (old[len('head.') : -1] for old, plain in rename.items() if plain == 'head.')
-    return next((head.get_submodule(path) for path in inside), head)

@@ -233,6 +233,11 @@ class OCDHead(BaseHead):
         return self.deploy['head'].decoder
 
     @property
+    def num_joints(self) -> Optional[int]:
+        """The deployed head's number of keypoints."""
+        return num_keypoints(self.deploy['head'])
+
+    @property
     def output_names(self) -> list[str]:
         """What ``branch='all'`` reports: heads that are trained."""
         names = ['deploy']

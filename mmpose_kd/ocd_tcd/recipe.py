@@ -37,14 +37,14 @@ from ..distiller.recipe import VIEW, add_views, checked_teacher, needs_view
 from .entry import head_input_size, teaching_head
 from .representation import representation_of
 
-#: the heads that can be taught, and how a distiller's entry names their output
+#: the heads that can be taught, and which part of their output: all of it, or these of several
 OUTPUTS = dict(
-    RegressionHead='head',
-    RLEHead='head',
-    IntegralRegressionHead='head[0]',
-    DSNTHead='head[0]',
-    SimCCHead=('head[0]', 'head[1]'),
-    RTMCCHead=('head[0]', 'head[1]'),
+    RegressionHead=('',),
+    RLEHead=('',),
+    IntegralRegressionHead=('[0]',),
+    DSNTHead=('[0]',),
+    SimCCHead=('[0]', '[1]'),
+    RTMCCHead=('[0]', '[1]'),
 )
 
 # RLE's own loss pulls hundreds of times harder than others: see docs/ocd.md
@@ -199,45 +199,69 @@ def _decoder_width(channels: int, deconvs: int, limit: int) -> int:
 def with_tcd(cfg: dict, teacher: dict) -> dict:
     """The config in which the heatmaps of a teacher, and its frozen head, teach the model.
 
+    A config that OCD was added to has a heatmap head of its own, which keeps the place of the
+    frozen one: there the teacher's heatmaps alone are added.
+
     Args:
-        cfg: A whole config of a stock model.
+        cfg: A whole config of a stock model, or what :func:`with_ocd` makes of one.
         teacher: Arguments of :class:`~mmpose_kd.distiller.Teacher`: ``dict(config=...,
             checkpoint=...)``.
 
     Raises:
         ValueError: TCD does not fit it, or not this teacher.
     """
-    student = Student.of(cfg)
+    student = Student.of(_deployed(cfg))
     teacher_model = model_config(checked_teacher(teacher)['config'], 'teacher.config')
     head = teaching_head(without_values(teacher_model, 'teacher.config'), 'teacher.config')
     own_view = needs_view(teacher, head.decoder, student.size)
     if own_view:
         teacher = {**teacher, 'view': VIEW}
 
-    name = type_name(student.model['head'])
-    feature = student.place + ('[-1]' if len(student.features) > 1 else '')
-    task = dict(type='ThroughTeacherHead', name='task', student=feature, balance=True, weight=1.0)
-    task.update(_adapter(student.features[-1], head))
-    cross = dict(name='cross', student=OUTPUTS[name], teacher='head', **_cross(name))
-    model = dict(
-        type='PoseDistiller', student=student.model, teachers=[teacher], distill=[task, cross]
-    )
+    name, has_ocd = type_name(student.model['head']), _has_ocd(cfg)
+    if has_ocd:
+        distill = [dict(name='teacher', **_cross(name, 'head.deploy.head'))]
+    else:
+        feature = student.place + ('[-1]' if len(student.features) > 1 else '')
+        task = dict(type='ThroughTeacherHead', name='task', student=feature)
+        task.update(balance=True, weight=1.0, **_adapter(student.features[-1], head))
+        distill = [task, dict(name='cross', **_cross(name, 'head'))]
+    model = dict(type='PoseDistiller', student=cfg['model'], teachers=[teacher], distill=distill)
     hooks = (dict(type='TeacherMetricsHook'),) if cfg.get('val_dataloader') else ()
     made = changed(cfg, model_config(model, 'model'), hooks)
-    _add_heatmaps(made, {**teacher_model['head']['decoder'], 'input_size': student.size})
+    if not has_ocd:
+        _add_heatmaps(made, {**teacher_model['head']['decoder'], 'input_size': student.size})
     if own_view:
         add_views(made, head.decoder)
     without_values(made['model'], 'model')  # whether it can be built
     return made
 
 
-def _cross(head: str) -> dict:
-    """Loss and weight across representations, for a head of this name."""
+def _has_ocd(cfg: dict) -> bool:
+    model = cfg.get('model')
+    head = model.get('head') if isinstance(model, dict) else None
+    return isinstance(head, dict) and type_name(head) == 'OCDHead'
+
+
+def _deployed(cfg: dict) -> dict:
+    """A config whose model is the one that OCD deploys; any other config is as it was."""
+    if not _has_ocd(cfg):
+        return cfg
+    model = dict(cfg['model'])
+    deploy = model.pop('head').get('deploy')
+    if not isinstance(deploy, dict):
+        raise refusal('model.head.deploy', deploy, 'give dict(neck=None or a config, head=...)')
+    return {**cfg, 'model': {**model, **deploy}}
+
+
+def _cross(head: str, place: str) -> dict:
+    """What teaches across representations, for a head of this name that is found there."""
+    paths = tuple(place + output for output in OUTPUTS[head])
+    entry = dict(student=paths if len(paths) > 1 else paths[0], teacher='head')
     if head == 'RLEHead':
-        return dict(loss=RLE_CROSS, weight=RLE_WEIGHT)
-    if isinstance(OUTPUTS[head], tuple):
-        return dict(loss=dict(type='CrossSimCCLoss'), weight=0.1)
-    return dict(loss=dict(type='CrossCoordinateLoss'), weight=1.0)
+        return dict(**entry, loss=RLE_CROSS, weight=RLE_WEIGHT)
+    if len(paths) > 1:
+        return dict(**entry, loss=dict(type='CrossSimCCLoss'), weight=0.1)
+    return dict(**entry, loss=dict(type='CrossCoordinateLoss'), weight=1.0)
 
 
 def _adapter(feature: Tensor, head: HeatmapHead) -> dict:
@@ -337,7 +361,7 @@ TCD = register(
         name='tcd',
         title='a heatmap teacher teaches a model of coordinates or bins',
         needs_teacher=True,
-        misfit=reason_against(Student.of),
+        misfit=reason_against(lambda cfg: Student.of(_deployed(cfg))),
         distilled=with_tcd,
         figures=Figures(
             time='1.4',

@@ -236,6 +236,38 @@ def test_what_tcd_makes_of_mmposes_configs_trains(kind):
     assert unscoped(made['model']['student']) == unscoped(plain.to_dict()['model'])
 
 
+FEW_KINDS = [
+    'regression',
+    *(pytest.param(k, marks=pytest.mark.slow) for k in FITTING if k != 'regression'),
+]
+
+
+@pytest.mark.parametrize('kind', FEW_KINDS)
+def test_on_top_of_ocd_a_teacher_teaches_the_deployed_head(kind):
+    plain = shrunk(stock(kind))
+    with_ocd = OCD.distilled(plain)
+    assert TCD.misfit(with_ocd) is None
+    made = TCD.distilled(with_ocd, small_teacher(input_size_of(plain)))
+    assert made['model']['student'] == with_ocd['model']
+    assert made['train_dataloader'] == with_ocd['train_dataloader']
+    hooks = [type_name(hook) for hook in made['custom_hooks']]
+    assert hooks[-2:] == ['BranchMetricsHook', 'TeacherMetricsHook']
+    model, losses = loss_of(made)
+    assert {'loss_heatmap', 'loss_cross', 'loss_teacher'} <= losses.keys()
+    assert all(torch.isfinite(value).all() for value in losses.values())
+    assert losses['loss_teacher'] > 0
+    found = model.deployed()
+    student = {key: value for key, value in with_ocd['model'].items() if value is not None}
+    assert found.config(made['model']) == student
+    build(with_ocd['model'], init=False).load_state_dict(found.state_dict(model.state_dict()))
+
+
+def test_on_top_of_an_ocd_head_without_a_deployed_one_it_is_said():
+    cfg = OCD.distilled(stock('regression'))
+    cfg['model']['head']['deploy'] = None
+    assert 'model.head.deploy=None' in TCD.misfit(cfg)
+
+
 def test_rle_gets_the_weights_that_it_needs():
     cfg = stock('rle')
     head = OCD.distilled(cfg)['model']['head']
@@ -353,11 +385,13 @@ def test_a_teacher_of_another_input_size_gets_a_view_of_its_own():
         ),
         ({**small_teacher(), 'checkpoint': 3}, r'model.teachers\[0\].checkpoint=3'),
         (small_teacher(keypoints=[0]), r'model.teachers\[0\].keypoints'),
+        (small_teacher(keypoints=[*range(16)]), r'model.teachers\[0\].keypoints names 16.* 17'),
     ],
 )
-def test_a_teacher_that_does_not_fit_is_named(teacher, message):
+@pytest.mark.parametrize('add', [dict, OCD.distilled], ids=['alone', 'on top of OCD'])
+def test_a_teacher_that_does_not_fit_is_named(add, teacher, message):
     with pytest.raises(ValueError, match=message):
-        TCD.distilled(stock('regression'), teacher)
+        TCD.distilled(add(stock('regression')), teacher)
 
 
 def test_a_pipeline_without_a_crop_has_no_place_for_a_view():
