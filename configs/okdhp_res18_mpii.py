@@ -1,14 +1,17 @@
-# Ours, not the paper's network: OKDHP on MMPose's ResNet-18, MPII 256 x 256, the whole backbone shared, three
-# deconvolution decoders; students are stock MMPose models. The paper's (https://arxiv.org/abs/2108.02092):
+# Ours, not the paper's network: OKDHP on MMPose's ResNet-18, MPII 256 x 256, and beside it a light branch on finer
+# features; the student is a stock MMPose model. The paper's (https://arxiv.org/abs/2108.02092):
 # okdhp_paper_res18_mpii.py. Schedule as in the paper. Not yet trained by us.
 _base_ = ['mmpose::body_2d_keypoint/topdown_heatmap/mpii/td-hm_res50_8xb64-210e_mpii-256x256.py', '_base_/okdhp.py']
 
 _backbone = dict(  # MMPose has no ResNet-18 for MPII: its ResNet-50 config, 18 layers deep
     _base_.model.backbone, depth=18, init_cfg=dict(type='Pretrained', checkpoint='torchvision://resnet18'))
-_cut = dict(backbone=_backbone, split='end')  # paper: a decoder per branch is all that is not shared
+_cut = dict(backbone=_backbone, split='end')
+_sibling = dict(stop='stage3', head=dict(_base_._light, in_channels=256))
 model = dict(
     backbone=dict(_delete_=True, type='SharedTrunk', **_cut),
-    head=dict(_base_._okdhp_mpii, _delete_=True, head=dict(_base_.model.head, in_channels=512), **_cut),
+    head=dict(
+        _base_._okdhp_sibling_mpii, _delete_=True, head=dict(_base_.model.head, in_channels=512),
+        branches=[dict(), _sibling], **_cut),
     test_cfg=dict(branch='all'))  # PCK of branch 0, branch<t>/PCK, ensemble/PCK
 
 train_cfg = _base_._papers_run.train_cfg

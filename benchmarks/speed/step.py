@@ -69,7 +69,7 @@ def networks() -> dict[str, Network]:
     return {
         'hourglass 2-stack, half shared, batch 2': hourglass(),
         'hourglass 2-stack, half shared, batch 1': hourglass(batch=1),
-        'ResNet-18, three decoders, batch 8': shipped('okdhp_res18_mpii', batch=8),
+        'ResNet-18 and a light branch, batch 8': shipped('okdhp_res18_mpii', batch=8),
         'HRNet-w32 256 x 192, three stages 4, batch 2': shipped('okdhp_hrnet_coco'),
     }
 

@@ -7,9 +7,13 @@ _okdhp = dict(  # weights, temperature: the defaults of OKDHPHead, measured in d
     type='OKDHPHead',
     num_branches=3,  # paper, section 4: T = 3
     kd_schedule=dict(type='ramp_up', epochs=0.6))  # release, MPII: 90 of 150 epochs
+# Networks with deconvolutions: beside the deployed branch a light one on finer features, see docs/okdhp.md#light-sibling
+_okdhp_sibling = dict(_okdhp, num_branches=2, kd_loss=dict(loss_weight=1000.0))
+_light = dict(deconv_out_channels=(64, 64), deconv_kernel_sizes=(4, 4))
 
 # For MMPose's networks on the paper's schedule:
 _okdhp_mpii = dict(_okdhp, kd_schedule=dict(type='ramp_up', epochs=90))  # release, MPII
+_okdhp_sibling_mpii = dict(_okdhp_sibling, kd_schedule=dict(type='ramp_up', epochs=90))
 _hourglass = dict(  # as often halved and as wide as the paper's, of other blocks: 17 M weights a stack (default: 94 M)
     type='HourglassNet',
     downsample_times=4,

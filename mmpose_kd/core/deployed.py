@@ -26,6 +26,7 @@ class Deployed:
             with just the deployed part.
         label: What was deployed, for messages (``'branch 1'``).
         branch: The branch that was kept, of a part that has branches.
+        why_not: Of a branch that only teaches, why it cannot be exported.
     """
 
     model: dict
@@ -34,6 +35,7 @@ class Deployed:
     predict_with: dict = field(default_factory=dict)
     label: str = 'the student'
     branch: Optional[int] = None
+    why_not: str = ''
 
     def config(self, model: dict) -> dict:
         """The plain model's config, from that of the model in training."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import os
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple, Optional, Union
 
@@ -294,6 +295,10 @@ def _udp_crops(cfg: Config) -> bool:
 # ------------------------------------------------------------------------ the branch
 
 
+class _OnlyTeaches(ExportError):
+    """A branch that is no whole model."""
+
+
 def _best(
     cfg: Config, config: Path, checkpoint: Path, saved: dict, trained: BaseModel, bigger: bool
 ) -> tuple[BranchRecord, Optional[str]]:
@@ -305,7 +310,13 @@ def _best(
         records = branch_records(cfg, folders, _finished(cfg, saved))
     except ValueError as error:
         raise ExportError(str(error)) from error
-    costs = {one.branch: _cost(cfg.model, trained, one.branch) for one in records}
+    costs = {}
+    for one in records:
+        with suppress(_OnlyTeaches):
+            costs[one.branch] = _cost(cfg.model, trained, one.branch)
+    records = [one for one in records if one.branch in costs]
+    if not records:
+        raise ExportError('--branch best: none that was measured can be exported: give one')
     deployed = _cost(cfg.model, trained, None)
     fitting = [one for one in records if bigger or costs[one.branch] <= deployed]
     best = records[0]
@@ -325,12 +336,22 @@ def _best(
     )
 
 
+def _deployed(part: nn.Module, branch: Optional[int]) -> Deployed:
+    """What remains of a part with this branch, if that is a whole model."""
+    found: Deployed = part.deployed(branch)
+    if found.why_not:
+        raise _OnlyTeaches(f'branch {branch}: {found.why_not}')
+    return found
+
+
 def _cost(model: dict, trained: nn.Module, branch: Optional[int]) -> int:
     """Parameters of the student that a branch would become, when every part is taken off."""
     part = _training_part(trained)
     while part is not None:
         try:
-            found: Deployed = part.deployed(branch)
+            found = _deployed(part, branch)
+        except ExportError:
+            raise
         except (AttributeError, ValueError) as error:
             raise ExportError(f'branch {branch}: {error}') from error
         model = found.config(model)
@@ -405,7 +426,7 @@ def _peel(
     labels, branches = [], []
     part = _training_part(trained)
     while part is not None:
-        found: Deployed = part.deployed(branch)
+        found = _deployed(part, branch)
         trained.test_cfg = {**trained.test_cfg, **found.predict_with}
         model, state = found.config(model), found.state_dict(state)
         labels.append(found.label)

@@ -41,14 +41,16 @@ class Branch(BaseModule):
         neck (dict, optional): Config of a stock neck.
         shared_stages (int): How many stages of a ``CPMHead`` sit on shared steps. Their layers
             are left out here; they live once in :class:`OKDHPHead`.
+        stop (str, optional): The backbone's step whose output the neck or the head reads, the
+            finest map of several; the steps after it are left out. None: the whole backbone.
         with_cp (bool): Keep no activations of the branch for the backward pass, but compute
             them again there: less memory, one more forward pass.
         key (str): Name of the config key of ``head``, for messages only.
 
     Raises:
         TypeError: The head is not a heatmap head.
-        ValueError: A part cannot be built, nothing of the head is left for the branch, or torch
-            is too old for ``with_cp``.
+        ValueError: A part cannot be built, ``stop`` is not a step, nothing of the head is left
+            for the branch, or torch is too old for ``with_cp``.
     """
 
     def __init__(
@@ -58,11 +60,16 @@ class Branch(BaseModule):
         head: dict,
         neck: Optional[dict] = None,
         shared_stages: int = 0,
+        stop: Optional[str] = None,
         with_cp: bool = False,
         key: str = 'head',
     ):
         super().__init__()
-        tail, self._kept = build_piece(backbone, split, shared=False)
+        self.stop = stop
+        stop_key = key.rpartition('head')[0] + 'stop'
+        if stop == 'end':
+            raise refusal(stop_key, stop, 'leave it out: that is the whole backbone')
+        tail, self._kept = build_piece(backbone, split, shared=False, stop=stop, key=stop_key)
         self.backbone = tail
         if neck is not None:
             self.neck = built_by(MODELS, neck, 'head.neck')
@@ -76,6 +83,9 @@ class Branch(BaseModule):
                 f'{key}.type={type(self.head).__name__}: a branch predicts heatmaps, give '
                 'HeatmapHead or CPMHead, or a subclass of them'
             )
+        if stop is not None and isinstance(self.head, CPMHead):
+            give = 'leave it out, and give backbone.num_stacks and head.num_stages'
+            raise refusal(stop_key, stop, f'a CPMHead reads every stack: {give}')
         self.shared_stages = shared_stages if isinstance(self.head, CPMHead) else 0
         if self.shared_stages:
             if self.shared_stages >= self.head.num_stages:
@@ -94,11 +104,15 @@ class Branch(BaseModule):
             self.head.multi_final_layers[i] = nn.Identity()
 
     def outputs(self, feats: TrunkFeatures) -> tuple[Tensor, ...]:
-        """The outputs of the whole backbone."""
-        return run_steps(self.backbone, self._kept, feats.state, feats.outputs)[1]
+        """The outputs of the whole backbone, or the map of the step that the branch stops at."""
+        states, outputs = run_steps(self.backbone, self._kept, feats.state, feats.outputs)
+        if self.stop is None:
+            return outputs
+        state = {**feats.steps, **states}[self.stop]
+        return (state[0] if isinstance(state, tuple) else state,)
 
     def features(self, feats: TrunkFeatures) -> tuple[Tensor, ...]:
-        """What the stock head gets: the outputs of the whole backbone, through the neck."""
+        """What the stock head gets: :meth:`outputs`, through the neck."""
         outputs = self.outputs(feats)
         return self.neck(outputs) if hasattr(self, 'neck') else outputs
 
@@ -181,6 +195,8 @@ def merge_branches(
 ) -> list[dict]:
     """Each branch's ``backbone``, ``neck`` and ``head``: the common ones with its changes.
 
+    With ``stop`` beside them, where it is given.
+
     Args:
         common: Configs that all branches start from.
         changes: Per branch, what differs; merged as MMEngine merges a child config. None:
@@ -189,7 +205,7 @@ def merge_branches(
 
     Raises:
         ValueError: T is no number of branches, or there is not one dict of changes for each; a
-            change is not of one of these three, or no dict.
+            change is not of one of these, or no dict.
     """
     checked_whole(num_branches, 'head.num_branches', least=1, most=MOST_BRANCHES)
     if changes is None:
@@ -204,15 +220,18 @@ def merge_branches(
     checked_dict(common['head'], 'head.head')
     merged = []
     for t, change in enumerate(changes):
+        change = dict(change)
+        stop = change.pop('stop', None)
         unknown = set(change) - set(common)
         if unknown:
             raise ValueError(
                 f'head.branches.{t} has {sorted(unknown, key=str)}: a branch can change '
-                f'{list(common)}, leave the rest out'
+                f'{[*common, "stop"]}, leave the rest out'
             )
         for name, value in change.items():
             checked_dict(value, f'head.branches.{t}.{name}', optional=name == 'neck')
         config = Config(copy.deepcopy(common))
-        config.merge_from_dict(dict(change))
-        merged.append({key: config.get(key) for key in common})
+        config.merge_from_dict(change)
+        own = {key: config.get(key) for key in common}
+        merged.append(own if stop is None else {**own, 'stop': stop})
     return merged

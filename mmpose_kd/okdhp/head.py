@@ -80,7 +80,10 @@ class OKDHPHead(BaseHead):
             ``head`` in MMEngine's way of merging, for example
             ``[dict(), dict(head=dict(deconv_out_channels=(128, 128, 128)))]``; also depth, by
             ``dict(backbone=dict(num_stacks=6), head=dict(num_stages=6))``.
-            All branches must predict heatmaps of one shape. Its length must be ``num_branches``.
+            ``dict(stop='stage3', head=dict(...))`` is a branch without the backbone's steps after
+            that one, whose output (the finest map of several) its head reads: it teaches, and
+            cannot be deployed. All branches must predict heatmaps of one shape. Its length must
+            be ``num_branches``.
         neck (dict, optional): Config of a stock neck, one per branch.
         fau (dict, optional): Config of the :class:`FAU` without its sizes. None: plain mean.
         fau_input (str): Shared step whose output the FAU reads.
@@ -137,6 +140,10 @@ class OKDHPHead(BaseHead):
         self.branch_configs = merge_branches(parts, branches, num_branches)
         self.num_branches = num_branches
         self.deploy_branch = self._checked_branch(deploy_branch, 'head.deploy_branch')
+        why = self._not_deployed(self.deploy_branch)
+        if why:
+            give = 'give a branch without stop'
+            raise ValueError(f'head.deploy_branch={deploy_branch}: {why}: {give}')
 
         settings = loss_settings(preset, ensemble_weight, kd_loss, kd_schedule, detach_ensemble)
         self.ensemble_weight = settings.ensemble_weight
@@ -193,6 +200,11 @@ class OKDHPHead(BaseHead):
             last = self.num_branches - 1
             raise refusal(key, branch, f'branches count from 0, give 0 to {last}{others}')
         return branch
+
+    def _not_deployed(self, branch: int) -> str:
+        """Why this branch cannot be deployed; '' if it can."""
+        stop = self.branch_configs[branch].get('stop')
+        return '' if stop is None else f'branch {branch} is no whole model, it ends after {stop!r}'
 
     @property
     def decoder(self):
@@ -399,11 +411,12 @@ class OKDHPHead(BaseHead):
         """
         t = self.deploy_branch if branch is None else self._checked_branch(branch, '--branch')
         config = copy.deepcopy(self.branch_configs[t])
-        rename = {
-            f'head.branches.{t}.{part}.': f'{part}.' for part in ('backbone', 'neck', 'head')
-        }
+        whole = config.pop('stop', None) is None
+        parts = ('backbone', 'neck', 'head') if whole else ('backbone',)
+        rename = {f'head.branches.{t}.{part}.': f'{part}.' for part in parts}
         rename['head.shared.'] = 'head.'
         if 'loss' in config['head']:
             config['head']['loss'] = JointsMSELoss.plain(config['head']['loss'])
         config['test_cfg'] = {k: v for k, v in self.test_cfg.items() if k != 'branch'}
-        return Deployed(config, rename, ('head.',), {'branch': t}, f'branch {t}', branch=t)
+        why = self._not_deployed(t)
+        return Deployed(config, rename, ('head.',), {'branch': t}, f'branch {t}', t, why)

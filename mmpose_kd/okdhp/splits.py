@@ -234,12 +234,13 @@ def _check_forward(backbone: nn.Module, cls: type) -> None:
         )
 
 
-def split_point(backbone: nn.Module, split: str) -> int:
+def split_point(backbone: nn.Module, split: str, key: str = 'split') -> int:
     """Number of steps before the cut.
 
     Args:
         backbone: A stock backbone.
         split: Name of the last shared step; ``'end'`` shares the whole backbone.
+        key: Name of the config key, for messages.
 
     Raises:
         ValueError: ``split`` is not a step of this backbone.
@@ -251,9 +252,7 @@ def split_point(backbone: nn.Module, split: str) -> int:
     if split not in names:
         choices = ', '.join(repr(name) for name in names if name != 'end')
         kind = type(backbone).__name__
-        raise refusal(
-            'split', split, f"{kind} can be split after {choices}, or at 'end': give one"
-        )
+        raise refusal(key, split, f"{kind} has the steps {choices}, then 'end': give one")
     return names.index(split) + 1
 
 
@@ -282,26 +281,32 @@ def image_channels(backbone: nn.Module) -> int:
     return next((conv.in_channels for conv in convolutions), 3)
 
 
-def build_piece(config: dict, split: str, shared: bool) -> tuple[nn.Module, slice]:
+def build_piece(
+    config: dict, split: str, shared: bool, stop: Optional[str] = None, key: str = 'stop'
+) -> tuple[nn.Module, slice]:
     """Build a stock backbone and keep only one side of the cut.
 
     Args:
         config: Config of the stock backbone.
         split: Where to cut, see :func:`split_point`.
         shared: Keep the steps before the cut (the trunk), else those after it (a tail).
+        stop: Last step of a tail, which may lie before the cut: then nothing is left. None: the
+            backbone's last one.
+        key: Name of the config key of ``stop``, for messages.
 
     Returns:
         The pruned stock backbone, and which of its steps are left in it.
 
     Raises:
-        ValueError: The config builds no backbone, or ``split`` is not a step of it.
+        ValueError: The config builds no backbone, or ``split`` or ``stop`` is not a step of it.
         TypeError: Backbones of this type cannot be split.
     """
     backbone = built_backbone(config)
     cut = split_point(backbone, split)
-    before, after = slice(None, cut), slice(cut, None)
-    kept, dropped = (before, after) if shared else (after, before)
-    for step in backbone_steps(backbone)[dropped]:
+    steps = backbone_steps(backbone)
+    end = len(steps) if stop is None else split_point(backbone, stop, key)
+    kept = slice(0, cut) if shared else slice(cut, max(cut, end))
+    for step in [*steps[: kept.start], *steps[kept.stop :]]:
         for path in step.modules:
             parent, _, name = path.rpartition('.')
             setattr(backbone.get_submodule(parent), name, nn.Identity())

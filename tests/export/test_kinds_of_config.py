@@ -205,6 +205,26 @@ def test_best_leaves_a_bigger_branch_unless_it_is_allowed(tmp_path):
     assert 'more than the deployed branch' in bigger.passed_over
 
 
+SHORT = dict(
+    stop='stage3',
+    head=dict(in_channels=32, deconv_out_channels=(8, 8), deconv_kernel_sizes=(4, 4)),
+)
+
+
+@pytest.mark.parametrize('inside', [False, True], ids=['alone', 'in a distiller'])
+def test_a_branch_that_is_no_whole_model_is_not_exported(inside, tmp_path):
+    model = okdhp_config(split='end', num_branches=3, branches=[dict(), SHORT, dict()])
+    if inside:
+        entry = dict(loss=dict(type='HeatmapKLLoss'), student='head[0]', teacher='head')
+        teachers = [dict(config=plain_config(), checkpoint=None)]
+        model = dict(type='PoseDistiller', student=model, teachers=teachers, distill=[entry])
+    run = run_of(tmp_path, model, meta=dict(epoch=1))
+    with_records(tmp_path, [0.5, 0.9, 0.6])
+    with pytest.raises(ExportError, match=r"branch 1: branch 1 is no whole model, .*'stage3'"):
+        export_student(*run, branch=1)
+    assert export_student(*run, branch='best').branch == 2
+
+
 def test_best_weighs_the_branches_of_a_student_inside_a_distiller(tmp_path):
     model = dict(
         type='PoseDistiller',

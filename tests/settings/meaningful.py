@@ -111,6 +111,7 @@ MEANINGFUL = {
     'OKDHPHead.branches': {
         'backbone': {'{}': 'as the others'},
         'neck': {'None': 'no neck in this branch'},
+        'stop': {'None': 'the whole backbone'},
         'head': {'{}': 'as the others'},
     },
     'OKDHPHead.test_cfg': {'branch': {'0': 'the first branch'}},

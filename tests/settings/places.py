@@ -193,7 +193,13 @@ class Deploy:
 class Branch:
     """What an entry of ``OKDHPHead.branches`` holds."""
 
-    def __init__(self, backbone: dict = {}, neck: dict | None = None, head: dict = {}):  # noqa: B006
+    def __init__(
+        self,
+        backbone: dict = {},  # noqa: B006
+        neck: dict | None = None,
+        head: dict = {},  # noqa: B006
+        stop: str | None = None,
+    ):
         pass
 
 
