@@ -143,7 +143,7 @@ RECIPE = register(
             time='1.1 to 1.2 with a light sibling (MobileNetV2, ResNet-18), 2.2 (HRNet-w32)',
             memory='of HRNet-w32 1.6 times, 1.3 times with head.with_cp=True',
             gain='with a light sibling (networks with deconvolutions) +5.8 PCK@0.2 pretrained '
-            '(31.2 to 37.0), +2.8 from scratch (14.3 to 17.1; one seed each); equal branches '
+            '(31.2 to 37.0, one seed), +2.7 from scratch (14.5 to 17.2, two); equal branches '
             '(HRNet): none measured',
         ),
         page='okdhp.md',
