@@ -166,6 +166,9 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         help="cpu: this process's CPU time, which leaves out what workers do (wall)",
     )
     args = p.parse_args(argv)
+    for name in ('persons', 'rounds'):
+        if getattr(args, name) < 1:
+            p.error(f'--{name} is {getattr(args, name)}; at least 1 is needed')
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
     rows = []
     with tempfile.TemporaryDirectory() as name:

@@ -7,6 +7,9 @@ import os
 # torch is imported, and handed on to the processes that tests start.
 os.environ['OMP_NUM_THREADS'] = '1'
 
+# mim imports distutils, and setuptools complains if it comes after that.
+import setuptools  # noqa: F401, I001
+
 import pytest
 from mmengine.logging import MessageHub, MMLogger
 from mmengine.registry import DefaultScope

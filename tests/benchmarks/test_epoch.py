@@ -48,3 +48,10 @@ def test_the_small_models_are_those_of_the_demo_at_96_by_96(data, tmp_path):
     assert cfg.model.head.in_featuremap_size == (6, 6)
     assert cfg.train_dataloader.num_workers == 3
     assert 'val_dataloader' not in cfg
+
+
+@pytest.mark.parametrize('option', ['--persons', '--rounds'])
+def test_less_than_one_is_refused_before_anything_is_drawn(option, capsys):
+    with pytest.raises(SystemExit):
+        epoch.main([option, '0'])
+    assert f'{option} is 0; at least 1 is needed' in capsys.readouterr().err
