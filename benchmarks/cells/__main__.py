@@ -15,7 +15,7 @@ from mmpose_kd.gain.workers import cores
 from .cell import CELLS, SEEDS, TEACHERS
 from .ledger import RESULTS, Ledger
 from .methods import METHODS
-from .run import CellRun, Wanted
+from .run import CellRun, Wanted, commit
 from .table import table
 
 
@@ -71,6 +71,11 @@ def main(name, out, part, heads, methods, seeds, jobs, equal_wall_time, listed, 
     runs = work.wanted(heads, methods, seeds)
     if not listed:
         check_stock_mmpose()
+        if part == 'val' and commit().endswith('+'):
+            raise click.UsageError(
+                'files of the project were changed since its last commit. A row of --part val '
+                'names the commit that makes it again: commit first, or use --part tune'
+            )
         failed = work.prepare(runs)
     if equal_wall_time:
         runs += work.longer(runs)

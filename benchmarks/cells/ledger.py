@@ -29,7 +29,7 @@ class Row:
         curve: ``epoch:value`` of each validation, with the config's first metric.
         device: What it ran on.
         commit: Of the project.
-        settings: Hash of the config, without the places of files.
+        settings: Hash of the config, without the seed and the places of files.
     """
 
     part: str
@@ -90,6 +90,15 @@ class Ledger:
         """The runs of one kind by seed."""
         wanted = (part, head, method, epochs)
         return {row.seed: row for row in self.rows.values() if row.key[:4] == wanted}
+
+    def settings(self, part: str) -> dict[str, set[str]]:
+        """The different settings that runs of one kind had, by method, head and epochs."""
+        found: dict[str, set[str]] = {}
+        for row in self.rows.values():
+            if row.part == part:
+                kind = f'{row.method}_{row.head}, {row.epochs} epochs'
+                found.setdefault(kind, set()).add(row.settings)
+        return found
 
     def epochs(self, part: str, head: str, method: str) -> list[int]:
         """The lengths of which there are runs, shortest first."""

@@ -48,6 +48,13 @@ def tcd_on_ocd(cfg: dict, teachers: Sequence[dict]) -> dict:
     return RECIPES['tcd'].distilled(RECIPES['ocd'].distilled(cfg), teachers[0])
 
 
+def okdhp_without_kd(cfg: dict, teachers: Sequence[dict]) -> dict:
+    """OKDHP's branches, each with its own labels only: what the branches alone bring."""
+    made = RECIPES['okdhp'].distilled(cfg)
+    made['model']['head']['kd_loss']['loss_weight'] = 0.0
+    return made
+
+
 def hook(**settings) -> Callable[[dict, Sequence[dict]], dict]:
     """The plain config with a hook."""
     return lambda cfg, teachers: changed(cfg, hooks=(settings,))
@@ -157,4 +164,5 @@ METHODS = {
         hook(type='DSKDHook', guides='generations', num_guides=2),
     ),
     'okdhp': Method('OKDHP', ('heatmap',), recipe('okdhp')),
+    'okdhp-labels': Method('OKDHP without distillation', ('heatmap',), okdhp_without_kd),
 }

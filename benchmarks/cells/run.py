@@ -15,7 +15,7 @@ from mmpose_kd.gain.configs import annotation_file, load_config
 from mmpose_kd.gain.files import write_text, write_whole
 from mmpose_kd.gain.plan import Folders, Run, is_finished
 from mmpose_kd.gain.results import read_result
-from mmpose_kd.gain.subset import is_person, subset
+from mmpose_kd.gain.subset import is_person
 from mmpose_kd.gain.workers import run_all
 
 from .cell import TEACHERS, Cell
@@ -135,7 +135,6 @@ class CellRun:
         if known is not None:
             return known
         configs = self.pair(head, method)
-        subset(self.plain(head), self.cell.persons, self.out / 'subsets')
         self.ratios[head, method] = time_ratio(self.out, configs, *configs, self.jobs)
         return self.ratios[head, method]
 
@@ -143,9 +142,10 @@ class CellRun:
         """The same, None if it has not been measured."""
         if method == 'plain':
             return 1.0
-        rows = self.ledger.select(self.part, head, method, self.cell.epochs)
-        if rows:  # one number for all seeds
-            return next(iter(rows.values())).step
+        rows = self.ledger.select(self.part, head, method, self.cell.epochs).values()
+        here = [row.step for row in rows if row.device == device()]
+        if here:  # one number for all seeds
+            return here[0]
         return self.ratios.get((head, method))
 
     def wanted(self, heads: list[str], methods: list[str], seeds: list[int]) -> list[Wanted]:
@@ -231,9 +231,11 @@ class CellRun:
         )
 
     def settings(self, wanted: Wanted) -> str:
-        """Hash of a run's settings, the same wherever its files lie."""
+        """Hash of a run's settings, the same for all seeds and wherever its files lie."""
         text = (self.run(wanted).folder(self.out) / 'run.json').read_text(encoding='utf-8')
-        found = json.dumps(json.loads(text)['settings'], sort_keys=True)
+        settings = json.loads(text)['settings']
+        del settings['gain']['seed']
+        found = json.dumps(settings, sort_keys=True)
         root = Path(self.plain(wanted.head).data_root)
         for place, name in (
             (self.out.absolute(), 'OUT'),
@@ -265,12 +267,14 @@ def kept_aside(cfg: Config, cell: Cell, folder: Path) -> Path:
 
 
 def commit() -> str:
-    """Of the project as it is, with a ``+`` if files were changed since."""
-    place = Path(__file__).parent
+    """Of the project as it is, with a ``+`` if code was changed since; '' outside of git."""
+    root = Path(__file__).parents[2]
+    code = ['mmpose_kd', 'benchmarks', 'configs']  # results change while a cell runs
     try:
         name = subprocess.check_output(
-            ['git', 'describe', '--always', '--dirty=+', '--exclude=*'], cwd=place, text=True
-        )
+            ['git', 'rev-parse', '--short', 'HEAD'], cwd=root, text=True
+        ).strip()
+        changed = subprocess.run(['git', 'diff', '--quiet', 'HEAD', '--', *code], cwd=root)
     except (OSError, subprocess.CalledProcessError):
         return ''
-    return name.strip()
+    return name + '+' * bool(changed.returncode)

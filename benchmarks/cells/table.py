@@ -11,6 +11,9 @@ from .cell import SEEDS, Cell
 from .ledger import Ledger, Row
 from .methods import METHODS
 
+#: a method is not worse than plain training if the interval's lower end is above it, in points
+MARGIN = -0.75
+
 
 @dataclass(frozen=True)
 class Difference:
@@ -30,7 +33,15 @@ class Difference:
     def __str__(self) -> str:
         if self.low is None:
             return f'{self.mean:+.2f} (one seed)'
-        return f'{self.mean:+.2f} [{self.low:+.2f}, {self.high:+.2f}]'
+        few = '' if self.seeds == len(SEEDS) else f', {self.seeds} seeds'
+        return f'{self.mean:+.2f} [{self.low:+.2f}, {self.high:+.2f}]{few}'
+
+    @property
+    def not_worse(self) -> str:
+        """Whether the interval's lower end is above MARGIN; '' without an interval."""
+        if self.low is None:
+            return ''
+        return 'yes' if self.low > MARGIN else 'not shown'
 
 
 def paired(plain: dict[int, Row], method: dict[int, Row]) -> Difference | None:
@@ -57,7 +68,7 @@ def step_of(rows: dict[int, Row]) -> float:
 
 
 def time_to_plain(plain: dict[int, Row], method: dict[int, Row]) -> float | None:
-    """When a method's validation first is as good as the plain model's last one.
+    """From when on a method's validations are as good as the plain model's last one.
 
     Args:
         plain: Runs by seed.
@@ -65,15 +76,17 @@ def time_to_plain(plain: dict[int, Row], method: dict[int, Row]) -> float | None
 
     Returns:
         Median over the seeds that both have, as a share of the plain training's time; None if
-        half of them never are.
+        half of them do not end as good.
     """
     times = []
     for seed in plain.keys() & method.keys():
         final = plain[seed].validations()[plain[seed].epochs]
-        reached = [e for e, value in method[seed].validations().items() if value >= final]
-        times.append(
-            min(reached) * method[seed].step / plain[seed].epochs if reached else float('inf')
-        )
+        since = float('inf')
+        for epoch, value in sorted(method[seed].validations().items(), reverse=True):
+            if value < final:
+                break
+            since = epoch
+        times.append(since * method[seed].step / plain[seed].epochs)
     found = statistics.median(times) if times else float('inf')
     return None if found == float('inf') else found
 
@@ -90,23 +103,26 @@ def table(cell: Cell, ledger: Ledger, part: str) -> str:
         f'Cell {cell.name}: {cell.title}. PCK@0.2 by the {cell.yardstick}, mean ± standard '
         'deviation over seeds of exported students in stock MMPose; differences with the paired '
         '95 % t-interval over seeds. Equal wall time: the plain model trains for the epochs in '
-        'brackets, which take it as long or longer. Reached: when a validation first is as good '
-        "as the plain model's last one, as a share of the plain training's time.",
+        'brackets, which take it as long or longer. Not worse: the lower end at equal epochs is '
+        f'above {MARGIN}. Reached: from when on all validations are as good as the plain '
+        "model's last one, as a share of the plain training's time; the plain model's own beside "
+        'it. There are few validations, so it is known to a step of them only.',
         '',
         '| student | method | seeds | PCK@0.2 | PCK@0.1 | OKS AP | step '
-        '| over plain, equal epochs | over plain, equal wall time | reached |',
-        '|---|---|---|---|---|---|---|---|---|---|',
+        '| over plain, equal epochs | not worse | over plain, equal wall time | reached |',
+        '|---|---|---|---|---|---|---|---|---|---|---|',
     ]
     for head in cell.heads:
         plain = ledger.select(part, head, 'plain', cell.epochs)
         if not plain:
             continue
-        lines.append(_row(head, 'plain', plain, '', '', ''))
+        lines.append(_row(head, 'plain', plain, reached=_share(time_to_plain(plain, plain))))
         for epochs in ledger.epochs(part, head, 'plain'):
             if epochs != cell.epochs:
                 longer = ledger.select(part, head, 'plain', epochs)
-                name = f'plain, {epochs} epochs'
-                lines.append(_row('', name, longer, str(paired(plain, longer) or ''), '', ''))
+                gained = paired(plain, longer)
+                name = f'plain, {epochs} epochs' + ('' if gained is None else f': {gained}')
+                lines.append(_row('', name, longer))
         for name, method in METHODS.items():
             rows = ledger.select(part, head, name, cell.epochs)
             if not rows:
@@ -114,19 +130,46 @@ def table(cell: Cell, ledger: Ledger, part: str) -> str:
             epochs = cell.plain_epochs(step_of(rows))
             equal = paired(ledger.select(part, head, 'plain', epochs), rows)
             over_longer = '' if equal is None else f'{equal} ({epochs})'
-            reached = time_to_plain(plain, rows)
-            reached = 'not' if reached is None else f'{reached:.2f}'
-            same = str(paired(plain, rows) or '')
-            lines.append(_row('', method.title, rows, same, over_longer, reached))
+            same = paired(plain, rows)
+            lines.append(
+                _row(
+                    '',
+                    method.title,
+                    rows,
+                    equal=str(same or ''),
+                    not_worse=same.not_worse if same else '',
+                    longer=over_longer,
+                    reached=_share(time_to_plain(plain, rows)),
+                )
+            )
+    lines += [
+        f'\n**{kind} was run with different settings: {", ".join(sorted(found))}.** These rows do '
+        'not belong together; delete the old ones and run them again.'
+        for kind, found in ledger.settings(part).items()
+        if len(found) > 1
+    ]
     return '\n'.join(lines) + '\n'
 
 
-def _row(head: str, name: str, rows: dict[int, Row], equal: str, longer: str, reached: str) -> str:
+def _share(found: float | None) -> str:
+    return 'not' if found is None else f'{found:.2f}'
+
+
+def _row(
+    head: str,
+    name: str,
+    rows: dict[int, Row],
+    *,
+    equal: str = '',
+    not_worse: str = '',
+    longer: str = '',
+    reached: str = '',
+) -> str:
     seeds = f'{len(rows)} of {len(SEEDS)}'
     pck02, pck01, ap = ([getattr(r, k) for r in rows.values()] for k in ('pck02', 'pck01', 'ap'))
     cells = [
         head, name, seeds, _spread(pck02, '.2f'), _spread(pck01, '.2f'), _spread(ap, '.3f'),
-        f'{step_of(rows):.2f}', equal, longer, reached,
+        f'{step_of(rows):.2f}', equal, not_worse, longer, reached,
     ]  # fmt: skip
     return f'| {" | ".join(cells)} |'
 

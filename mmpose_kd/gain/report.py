@@ -9,9 +9,9 @@ from typing import Optional
 
 import numpy as np
 
-from .bootstrap import Gain
 from .configs import SettingError, as_json, differences, short
 from .files import FileError, read_json, read_timing, write_text
+from .interval import Gain
 from .plan import Comparison, Run, all_runs, read_plan
 from .plots import Panel, save_plots
 from .progress import duration
@@ -106,9 +106,9 @@ def _method(out: Path, wanted: list[Comparison], commands: list[str], results: d
             f'{" and ".join(by[y] for y in sorted(yardsticks))}.'
         )
     lines.append(
-        'Tables: mean ± standard deviation over seeds. Gains: percentage points, with the 95 % '
-        'interval of a paired bootstrap over persons and seeds (with few seeds it is somewhat '
-        'too narrow).'
+        'Tables: mean ± standard deviation over seeds. Gains: percentage points, with a 95 % '
+        "interval for other seeds and other persons (paired, Student's t; with two or three seeds "
+        'it is wide). One seed says nothing of others: its interval is for other persons only.'
     )
     lines += _other_settings(out, wanted)
     timing = read_timing(out)
@@ -245,7 +245,8 @@ def _gains(c: Comparison, results: dict[Run, Result]) -> list[tuple[str, list[st
 
 
 def _gain(g: Gain) -> str:
-    return f'{g.gain:+.2f} [{g.low:+.2f}, {g.high:+.2f}]'
+    only = ' (one seed)' if g.seeds == 1 else ''
+    return f'{g.gain:+.2f} [{g.low:+.2f}, {g.high:+.2f}]{only}'
 
 
 def _ap_gain(plain: list[Result], distilled: list[Result]) -> str:

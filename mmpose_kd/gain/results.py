@@ -12,9 +12,9 @@ import numpy as np
 from mmengine.config import Config
 
 from ..core.checks import is_number, is_whole
-from .bootstrap import Gain, paired_gain
 from .configs import SettingError
 from .files import FileError, read_arrays, read_json, write_json
+from .interval import Gain, paired_gain
 from .pck import box_lengths, hits_and_counts, torso_joints, torso_lengths
 from .plan import Run
 from .stock import COSTS

@@ -15,6 +15,7 @@ from mmpose.registry import MODELS
 from scipy.stats import ttest_rel
 
 from mmpose_kd.demo.drawn_people import draw_dataset
+from mmpose_kd.gain.command import device
 from mmpose_kd.gain.configs import check_pair, load_config
 from mmpose_kd.gain.subset import subset
 
@@ -113,13 +114,35 @@ def test_a_method_is_compared_with_plain_training_of_its_time_or_longer():
             ledger.rows[found.key] = found
     said = table(P, ledger, 'val')
     (line,) = [line for line in said.splitlines() if '| DSKD, one' in line]
-    assert '+3.50 [-2.85, +9.85]' in line and '+1.50 [-4.85, +7.85] (31)' in line
+    assert '+3.50 [-2.85, +9.85], 2 seeds | not shown |' in line
+    assert '+1.50 [-4.85, +7.85], 2 seeds (31)' in line
     assert line.endswith('| 0.96 |')  # 20 of 25 epochs at 1.2 plain steps
+    assert 'different settings' not in said
+    other = row(method='dskd', seed=2, settings='other')
+    ledger.rows[other.key] = other
+    assert 'dskd_heatmap, 25 epochs was run with different settings: def, other' in table(
+        P, ledger, 'val'
+    )
+
+
+def test_not_worse_needs_an_interval_above_the_margin():
+    plain = {seed: row(seed=seed) for seed in (0, 1)}
+
+    def over(*values):
+        return paired(plain, {s: row(seed=s, pck02=30 + v) for s, v in enumerate(values)})
+
+    assert over(-0.7, -0.7).not_worse == 'yes'
+    assert over(-0.8, -0.8).not_worse == 'not shown'
+    assert over(2, 5).not_worse == 'not shown'  # two seeds that differ by 3 points
+    assert over(5).not_worse == ''
 
 
 def test_what_never_reaches_the_plain_accuracy_has_no_time():
     plain = {0: row()}
     assert time_to_plain(plain, {0: row(curve='5:10.00 25:29.99')}) is None
+    assert time_to_plain(plain, {0: row(curve='5:31.00 25:29.99')}) is None  # once, by chance
+    noisy = {0: row(curve='5:31.00 10:29.00 15:30.50 20:31.00 25:32.00')}
+    assert time_to_plain(plain, noisy) == pytest.approx(15 / 25)
 
 
 @pytest.mark.parametrize('name', ['P', 'A'])
@@ -176,7 +199,8 @@ def test_the_command_lists_what_has_not_run(data, tmp_path):
         'not run: dskd_heatmap, 25 epochs, seed 3',
     ]
     known = Ledger(tmp_path / 'results/cell_p.csv')
-    known.add(row(method='dskd', seed=3, step=1.2))
+    known.add(row(method='dskd', seed=3, step=1.2, device=device()))
+    known.add(row(method='dskd', seed=2, step=1.9))  # another machine's step says nothing here
     listed = CliRunner().invoke(main, [*arguments, '--part', 'val'])
     assert [line for line in listed.output.splitlines() if line.startswith('not run')] == [
         'not run: plain_heatmap, 25 epochs, seed 3',
@@ -210,6 +234,10 @@ def test_a_cell_runs_to_its_table_and_runs_nothing_twice(tmp_path, monkeypatch):
     epochs = tiny.plain_epochs(step)
     wanted = {('ocd', 2, 0), ('ocd', 2, 1), ('plain', 2, 0), ('plain', 2, 1)}
     assert {key[2:] for key in rows} == wanted | {('plain', epochs, 0), ('plain', epochs, 1)}
+    assert (
+        len({one.settings for one in rows.values() if one.key[1:4] == ('deeppose', 'plain', 2)})
+        == 1
+    )
     assert '| OCD | 2 of 5 |' in (tmp_path / 'cell_p_val.md').read_text(encoding='utf-8')
     assert 'not run' not in done.output
 
