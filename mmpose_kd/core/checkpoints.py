@@ -32,16 +32,23 @@ def read_checkpoint(path: Union[str, Path]) -> dict:
         FileNotFoundError: No such file.
         CheckpointError: Truncated, foreign, unsafe, or it cannot be fetched.
     """
-    fetched = str(path).startswith(('http://', 'https://'))
-    file = _fetch(str(path)) if fetched else Path(path)
+    if not is_url(path):
+        return _read(Path(path), path)
+    file = fetch(str(path), cache_place(str(path)))
+    try:
+        return _read(file, path)
+    except CheckpointError:
+        file.unlink()  # so that it is fetched again
+        raise
+
+
+def _read(file: Path, name: Union[str, Path]) -> dict:
     if not file.is_file():
         raise FileNotFoundError(f'{file}: no such file')
     try:
         saved = load_safely(file)
     except Exception as error:  # a truncated, foreign or unsafe file: torch raises many types
-        if fetched:
-            file.unlink()  # so that it is fetched again
-        raise CheckpointError(f'{path} cannot be read as a checkpoint: {_why(error)}') from error
+        raise CheckpointError(f'{name} cannot be read as a checkpoint: {_why(error)}') from error
     if not isinstance(saved, dict):
         raise CheckpointError(f'{file} holds a {type(saved).__name__}, not a checkpoint')
     return saved
@@ -85,13 +92,34 @@ def _why(error: Exception) -> str:
     return lines.partition('\n')[0].strip() or type(error).__name__
 
 
-def _fetch(url: str) -> Path:
-    """Download into torch's cache, whole or not at all."""
-    name = url.rpartition('/')[2].partition('?')[0]
+def is_url(path: Union[str, Path]) -> bool:
+    """Whether a checkpoint is named by an http(s) address."""
+    return str(path).startswith(('http://', 'https://'))
+
+
+def cache_place(url: str) -> Path:
+    """Where :func:`read_checkpoint` keeps what it has fetched: names alone may be the same."""
+    folder = hashlib.sha256(url.encode()).hexdigest()[:16]
+    return Path(torch.hub.get_dir(), 'checkpoints', 'mmpose_kd', folder, _file_name(url))
+
+
+def hub_place(url: str) -> Path:
+    """Where MMEngine keeps what it has fetched for ``init_cfg`` and ``load_from``."""
+    return Path(torch.hub.get_dir(), 'checkpoints', _file_name(url))
+
+
+def _file_name(url: str) -> str:
+    return url.rpartition('/')[2].partition('?')[0]
+
+
+def fetch(url: str, file: Path) -> Path:
+    """Download into a file that is not there yet, whole or not at all.
+
+    Raises:
+        CheckpointError: It cannot be fetched.
+    """
     # published weights have the beginning of their checksum in the name
-    checksum = re.search(r'-([0-9a-f]{8})(_\d{8})?\.', name)
-    folder = hashlib.sha256(url.encode()).hexdigest()[:16]  # names alone may be the same
-    file = Path(torch.hub.get_dir(), 'checkpoints', 'mmpose_kd', folder, name)
+    checksum = re.search(r'-([0-9a-f]{8})(_\d{8})?\.', file.name)
     if not file.is_file():
         file.parent.mkdir(parents=True, exist_ok=True)
         try:

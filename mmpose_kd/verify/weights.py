@@ -13,6 +13,14 @@ from urllib.parse import urlsplit
 import torch
 from mmengine.runner import CheckpointLoader
 
+from ..core.checkpoints import (
+    CheckpointError,
+    cache_place,
+    fetch,
+    hub_place,
+    is_url,
+    read_checkpoint,
+)
 from ..core.config_file import reason
 from ..core.weight_sources import GUIDE, START, TEACHER, WeightSource
 
@@ -28,8 +36,9 @@ WHAT = {
 def missing_weights(sources: list[WeightSource]) -> Iterator[str]:
     """Which weights cannot be had: keys, name, why, and what to put where.
 
-    What stands at an address is fetched as the training would, into torch's cache; a server that
-    did not answer is not asked again.
+    What stands at an http(s) address is fetched to where the training looks for it, and read with
+    torch's safe loader: MMEngine's own would run what a file says. A server that did not answer is
+    not asked again.
 
     Args:
         sources: See :func:`~mmpose_kd.core.weight_sources.weight_sources`.
@@ -37,14 +46,15 @@ def missing_weights(sources: list[WeightSource]) -> Iterator[str]:
     silent: dict[str, str] = {}
     for name in dict.fromkeys(source.name for source in sources):
         alike = [source for source in sources if source.name == name]
-        why = _why_not(alike[0], silent)
+        kinds = {_place(source): source for source in alike}.values()
+        why = next(filter(None, (_why_not(source, silent) for source in kinds)), None)
         if why is None:
             continue
-        place = _in_cache(name) if alike[0].is_address else 'there'
+        places = ' and '.join(dict.fromkeys(map(_place, alike)))
         keys = ' and '.join(source.key for source in alike)
         options = ' '.join(map(_option, alike))
         yield (
-            f'{keys}={name!r}: {why}: put {WHAT[alike[0].use]} {place}, or name its file in '
+            f'{keys}={name!r}: {why}: put {WHAT[alike[0].use]} {places}, or name its file in '
             f'--cfg-options {options}, or go on without by --no-weights'
         )
 
@@ -56,11 +66,18 @@ def _option(source: WeightSource) -> str:
     return f'{source.key}=FILE'
 
 
-def _in_cache(address: str) -> str:
-    """Where torch keeps what was fetched."""
-    if not address.startswith(('http://', 'https://')):
+def _place(source: WeightSource) -> str:
+    """Where the training looks for a checkpoint, in words."""
+    if not source.is_address:
+        return 'there'
+    if not is_url(source.name):
         return f'into {torch.hub.get_dir()}/checkpoints'
-    return f'at {torch.hub.get_dir()}/checkpoints/{Path(urlsplit(address).path).name}'
+    return f'at {_file(source)}'
+
+
+def _file(source: WeightSource) -> Path:
+    """MMEngine fetches what a model starts from, this package what teaches it."""
+    return (hub_place if source.use == START else cache_place)(source.name)
 
 
 def _why_not(source: WeightSource, silent: dict[str, str]) -> Optional[str]:
@@ -71,15 +88,23 @@ def _why_not(source: WeightSource, silent: dict[str, str]) -> Optional[str]:
     if host not in silent:
         try:
             with _patient():
-                CheckpointLoader.load_checkpoint(source.name, 'cpu', logger='silent')
+                _read(source)
             return None
-        except HTTPError as error:  # of this file alone
-            return f'it cannot be fetched ({reason(error)})'
-        except OSError as error:
-            silent[host] = reason(error)
         except Exception as error:
-            return f'it cannot be read ({reason(error)})'
+            cause = error.__cause__ if isinstance(error, CheckpointError) else error
+            if isinstance(cause, HTTPError):  # of this file alone
+                return f'it cannot be fetched ({reason(cause)})'
+            if not isinstance(cause, OSError):
+                return f'it cannot be read ({reason(error)})'
+            silent[host] = reason(cause)
     return f'it cannot be fetched ({silent[host]})'
+
+
+def _read(source: WeightSource) -> None:
+    if not is_url(source.name):  # a name in one of MMEngine's own lists
+        CheckpointLoader.load_checkpoint(source.name, 'cpu', logger='silent')
+        return
+    read_checkpoint(fetch(source.name, _file(source)))
 
 
 @contextlib.contextmanager
