@@ -46,8 +46,8 @@ setup(
     classifiers=[
         'Development Status :: 4 - Beta',
         'Intended Audience :: Science/Research',
-        'Operating System :: OS Independent',
-        'Programming Language :: Python :: 3',
+        'Operating System :: POSIX :: Linux',
+        *(f'Programming Language :: Python :: 3.{minor}' for minor in (10, 11, 12, 13)),
         'Topic :: Scientific/Engineering :: Artificial Intelligence',
         'Typing :: Typed',
     ],
@@ -62,6 +62,7 @@ setup(
             '.mim/configs/**/*.yml',
         ]
     },
+    # 3.9 is not refused, since MMPose runs there; what was run is in README.md
     python_requires='>=3.9',
     # Empty on purpose: mmpose_kd/compat.py says why, and checks the versions at import.
     install_requires=[],

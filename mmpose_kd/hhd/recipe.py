@@ -142,8 +142,8 @@ RECIPE = register(
         figures=Figures(
             time='1.2 to 1.6',
             memory="the teacher's weights, and one forward pass of it without gradient",
-            gain='from scratch +5.5 [+4.6, +6.5] PCK@0.2 (9.7 to 15.2, 5 seeds; weight of the '
-            'release); pretrained +7.1 to +8.1 (3 seeds)',
+            gain='from scratch +5.5 [+5.0, +6.0] PCK@0.2 (9.7 to 15.2, 5 seeds; weight of the '
+            'release); pretrained +7.1 to +8.1 (a search, 3 seeds)',
         ),
         page='hhd.md',
         notes={

@@ -342,8 +342,8 @@ OCD = register(
         figures=Figures(
             time='1.4 (DeepPose ResNet-50) to 1.9 (RTMPose-s)',
             memory='that of a heatmap head in training',
-            gain='DeepPose: from scratch +5.5 [+4.6, +6.4] PCK@0.2 (8.2 to 13.7, 5 seeds), '
-            'pretrained +5.0 to +6.5 (3 seeds); SimCC pretrained +1.8 and +3.8',
+            gain='DeepPose: from scratch +5.5 [+4.9, +6.1] PCK@0.2 (8.2 to 13.7, 5 seeds), '
+            'pretrained +4.7 [+4.2, +5.2] (3 seeds); SimCC pretrained +1.8 and +3.8 (a search)',
         ),
         page='ocd.md',
         notes={
@@ -366,7 +366,7 @@ TCD = register(
         figures=Figures(
             time='1.4',
             memory="the teacher's weights, and one forward pass of it without gradient",
-            gain='DeepPose: from scratch 7.2 to 12.0 PCK@0.2 (one seed), pretrained +2.9 to +4.7; '
+            gain='DeepPose: from scratch 7.2 to 12.0 PCK@0.2 (one seed), pretrained +2.9 to +4.7 (a search); '
             'OCD, without a teacher, brought more',
         ),
         page='tcd.md',
