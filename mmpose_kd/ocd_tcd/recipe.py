@@ -366,8 +366,8 @@ TCD = register(
         figures=Figures(
             time='1.4',
             memory="the teacher's weights, and one forward pass of it without gradient",
-            gain='DeepPose: from scratch 7.2 to 12.0 PCK@0.2 (one seed), pretrained +2.9 to +4.7 (a search); '
-            'OCD, without a teacher, brought more',
+            gain='DeepPose: from scratch 7.2 to 12.0 PCK@0.2 (one seed), pretrained +2.9 to +4.7 '
+            '(a search); OCD, without a teacher, brought more',
         ),
         page='tcd.md',
         notes={
