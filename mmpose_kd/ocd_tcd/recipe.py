@@ -340,7 +340,7 @@ OCD = register(
         misfit=reason_against(with_ocd),
         distilled=with_ocd,
         figures=Figures(
-            time='1.4 (DeepPose ResNet-50) to 1.9 (RTMPose-s)',
+            time='1.2 to 1.4 (DeepPose), 1.2 on a GPU to 1.9 on a CPU (RTMPose-s)',
             memory='that of a heatmap head in training',
             gain='DeepPose: from scratch +5.5 [+4.9, +6.1] PCK@0.2 (8.2 to 13.7, 5 seeds), '
             'pretrained +4.7 [+4.2, +5.2] (3 seeds); SimCC pretrained +1.8 and +3.8 (a search)',
@@ -364,7 +364,7 @@ TCD = register(
         misfit=reason_against(lambda cfg: Student.of(_deployed(cfg))),
         distilled=with_tcd,
         figures=Figures(
-            time='1.4',
+            time='1.4 with a teacher of its size, 2.2 with a large one',
             memory="the teacher's weights, and one forward pass of it without gradient",
             gain='DeepPose: from scratch 7.2 to 12.0 PCK@0.2 (one seed), pretrained +2.9 to +4.7 '
             '(a search); OCD, without a teacher, brought more',
