@@ -6,6 +6,7 @@ from typing import Optional
 
 import torch
 from mmengine.model import BaseModel
+from mmpose.models.heads import RLEHead
 from torch import Tensor, nn
 
 from ..core.head_output import head_kind, read_output
@@ -63,7 +64,7 @@ class StudentGraph(nn.Module):
                 f'it is not known what model.head.type={type(head).__name__} puts out; let it '
                 "have an attribute output_kind: 'heatmap', 'bins' or 'coordinates'"
             )
-        self.has_sigma = type(head).__name__ == 'RLEHead'
+        self.has_sigma = isinstance(head, RLEHead)
         self.raw_names = RAW_NAMES[self.kind] + (('sigma',) if self.has_sigma else ())
         codec = getattr(head, 'decoder', None)
         self.drawn = outputs == 'rtmlib' and not self._bins_as_rtmlib(codec)

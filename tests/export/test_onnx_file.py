@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from mmpose.models.heads import RLEHead
 from mmpose.structures import PoseDataSample
 
 from mmpose_kd.cli import main
@@ -108,6 +109,25 @@ def test_the_network_sees_what_the_data_preprocessor_makes(to_rgb, channels, nor
     with torch.no_grad():
         graph(pictures)
     assert torch.allclose(seen[0], made['inputs'], atol=1e-4)
+
+
+def test_a_subclass_of_rle_keeps_its_scores():
+    class OwnRLEHead(RLEHead):
+        pass
+
+    config = plain_config()
+    config['neck'] = dict(type='GlobalAveragePooling')
+    config['head'] = dict(
+        type=OwnRLEHead,
+        in_channels=64,
+        num_joints=5,
+        loss=dict(type='RLELoss', use_target_weight=True),
+        decoder=dict(type='RegressionLabel', input_size=SIZE),
+    )
+    graph = StudentGraph(build(config).eval(), SIZE, 'bgr', 'raw', udp=False).eval()
+    assert graph.names == ('keypoints', 'sigma')
+    with torch.no_grad():
+        assert [x.shape for x in graph(images())] == [(2, 5, 2), (2, 5, 2)]
 
 
 # ------------------------------------------------------------------------ without the packages
