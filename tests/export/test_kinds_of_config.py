@@ -259,6 +259,20 @@ def test_what_is_there_is_not_overwritten_unless_asked(tmp_path):
     assert 'parameters; verified: predictions bit-equal on 2 images' in str(student)
 
 
+def test_an_onnx_file_of_another_student_does_not_stay(tmp_path, capsys):
+    run = run_of(tmp_path, okdhp_config())
+    old = run[2] / 'student.onnx'
+    old.parent.mkdir()
+    old.write_bytes(b'of another student')
+    with pytest.raises(FileExistsError, match=r'student\.onnx is there already: .*--force'):
+        export_student(*run)
+    assert [path.name for path in run[2].iterdir()] == ['student.onnx']
+    assert main(['export', *map(str, run), '--force']) == 0
+    assert sorted(path.name for path in run[2].iterdir()) == ['student.pth', 'student.py']
+    assert f'note: {old} was of another student and is removed' in capsys.readouterr().err
+    assert export_student(*run, force=True).removed is None
+
+
 @pytest.mark.parametrize('channels', [1, 4])
 @pytest.mark.parametrize('method', ['ocd', 'dskd'])
 def test_pictures_of_other_channels_are_checked_with_as_many(tmp_path, method, channels):
