@@ -220,7 +220,7 @@ def merge_branches(
     checked_dict(common['head'], 'head.head')
     merged = []
     for t, change in enumerate(changes):
-        change = dict(change)
+        change = copy.deepcopy(dict(change))  # merging takes "_delete_" out
         stop = change.pop('stop', None)
         unknown = set(change) - set(common)
         if unknown:

@@ -1,8 +1,10 @@
 """Branches: how they start, how they may differ, and computing them twice to save memory."""
 
+import copy
+
 import pytest
 import torch
-from mmpose.models.necks import FeatureMapProcessor  # noqa: F401
+from mmpose.registry import MODELS
 
 from ..helpers.models import (
     BACKBONES,
@@ -128,3 +130,12 @@ def test_a_neck_per_branch_works():
     ours, plain = randomize(build(ours)), build(plain)
     share_weights(plain, ours)
     assert torch.equal(total(train_losses(plain)), total(train_losses(ours)))
+
+
+def test_building_the_head_leaves_its_config_as_it_is():
+    config = okdhp_config(num_branches=2)
+    own = dict(config['head']['head'], deconv_out_channels=(16, 16, 16), _delete_=True)
+    config['head']['branches'] = [dict(), dict(head=own)]
+    before = copy.deepcopy(config)
+    MODELS.build(config['head'])
+    assert config == before
