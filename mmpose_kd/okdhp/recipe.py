@@ -47,13 +47,15 @@ def misfit(cfg: dict) -> Optional[str]:
             with DefaultScope.overwrite_default_scope('mmpose'), torch.device('meta'):
                 MODELS.build(distilled(cfg)['model'])
         except Exception as error:  # whatever is wrong in a config
-            # the user's own head is OKDHPHead's setting `head`
+            # the user's own head and neck are OKDHPHead's settings `head` and `neck`
             why = ' '.join(str(error).split())
-            for setting in ('head.head', 'head.branches.0.head'):
-                why = why.replace(setting, 'head')
+            for place in ('head.', 'head.branches.0.'):
+                why = why.replace(f'{place}head', 'head')
+                if why.startswith(f'{place}neck.'):
+                    why = why[len(place) :]
     if why is None:
         return None
-    return f'model.{why}' if why.startswith(('head.', 'backbone.')) else f'model: {why}'
+    return f'model.{why}' if why.startswith(('head.', 'neck.', 'backbone.')) else f'model: {why}'
 
 
 def distilled(cfg: dict) -> dict:

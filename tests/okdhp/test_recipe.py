@@ -135,7 +135,7 @@ UDP = dict(type='UDPHeatmap', input_size=(32, 64), heatmap_size=(8, 16))
             "model.head.decoder.heatmap_type='combined'",
         ),
         (with_head(decoder=dict(UDP, heatmap_size=(4, 8))), r'head.decoder.heatmap_size .*\(4, 8'),
-        (whole(neck=dict(type='FeatureMapProcessor', many=2)), "model.head.neck.type='Feature"),
+        (whole(neck=dict(type='FeatureMapProcessor', many=2)), "model.neck.type='Feature"),
         (
             dict(
                 model=dict(
