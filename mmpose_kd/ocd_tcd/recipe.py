@@ -267,7 +267,7 @@ def _cross(head: str, place: str) -> dict:
 def _adapter(feature: Tensor, head: HeatmapHead) -> dict:
     """What brings the student's feature to the teacher's head: see :class:`ThroughTeacherHead`."""
     _, channels, height, width = feature.shape
-    wanted = head_input_size(head)
+    wanted = head_input_size(head, 'teacher.config')
     adapter = dict(type='Conv2d', in_channels=channels, out_channels=head.in_channels)
     times = wanted[0] // height
     if times > 1 and wanted == (times * height, times * width):
