@@ -85,6 +85,16 @@ def test_the_checksum_in_a_published_name_is_checked(server):
         read_checkpoint(f'{address}/m-00000000_20220913.pth')
 
 
+def test_a_date_in_a_name_is_no_checksum(server):
+    folder, address = server
+    save(folder / 'm-20230101.pth', 4.0)
+    assert read_checkpoint(f'{address}/m-20230101.pth')['state_dict']['x'] == 4
+    for name in ('m-20231301.pth', 'm-20230101_20230102.pth'):
+        save(folder / name)
+        with pytest.raises(CheckpointError, match=r'cannot be fetched.*hash'):
+            read_checkpoint(f'{address}/{name}')
+
+
 def test_a_missing_address_is_told(server):
     with pytest.raises(CheckpointError, match=r'none.pth cannot be fetched.*404'):
         read_checkpoint(f'{server[1]}/none.pth')
