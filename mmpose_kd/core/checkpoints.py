@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import zipfile
 from pathlib import Path
@@ -24,7 +25,8 @@ def read_checkpoint(path: Union[str, Path]) -> dict:
     """Load a checkpoint to the CPU with torch's safe loader.
 
     Args:
-        path: A file, or an http(s) address; what is fetched is kept in torch's own cache.
+        path: A file (``~`` is the home folder), or an http(s) address; what is fetched is kept
+            in torch's own cache.
 
     Returns:
         What the file holds: MMEngine's training checkpoints and published weights have
@@ -35,7 +37,7 @@ def read_checkpoint(path: Union[str, Path]) -> dict:
         CheckpointError: Truncated, foreign, unsafe, or it cannot be fetched.
     """
     if not is_url(path):
-        return _read(Path(path), path)
+        return _read(Path(os.path.expanduser(path)), path)
     file = fetch(str(path), cache_place(str(path)))
     try:
         return _read(file, path)

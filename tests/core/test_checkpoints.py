@@ -47,6 +47,14 @@ def test_a_missing_file_is_told():
         read_checkpoint('nowhere.pth')
 
 
+def test_a_file_in_the_home_folder_may_be_named_by_its_tilde(tmp_path, monkeypatch):
+    monkeypatch.setenv('HOME', str(tmp_path))
+    save(tmp_path / 'a.pth', 2.0)
+    assert read_checkpoint('~/a.pth')['state_dict']['x'] == 2
+    with pytest.raises(FileNotFoundError, match=r'^/.*b\.pth: no such file'):
+        read_checkpoint('~/b.pth')
+
+
 def test_an_address_is_fetched_once(server):
     folder, address = server
     save(folder / 'a.pth', 3.0)
