@@ -182,6 +182,16 @@ def test_the_runs_own_config_is_taken_without_a_word(tmp_path):
         export_student(*files)
 
 
+def test_a_preprocessor_beside_the_model_is_no_difference_from_the_run(tmp_path):
+    model = okdhp_config()
+    beside = dict(data_preprocessor=model.pop('data_preprocessor'))
+    stated = Config(dict(model=model, **beside)).pretty_text
+    files = run_of(tmp_path, model, meta=dict(cfg=stated), **copy.deepcopy(beside))
+    with warnings.catch_warnings():
+        warnings.simplefilter('error', StudentWarning)
+        export_student(*files)
+
+
 UNBALANCED = dict(
     num_branches=3, branches=[dict(), dict(head=dict(deconv_out_channels=(16, 16, 16))), dict()]
 )
