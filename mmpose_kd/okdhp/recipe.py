@@ -13,7 +13,15 @@ from mmpose.models.heads import CPMHead, HeatmapHead
 from mmpose.registry import MODELS
 from torch import nn
 
-from ..core.recipe import Figures, Recipe, changed, register, type_name, validates_branches
+from ..core.recipe import (
+    Figures,
+    Recipe,
+    changed,
+    register,
+    type_name,
+    updated,
+    validates_branches,
+)
 from .sibling import light_sibling
 from .splits import backbone_steps, built_backbone, unsplittable
 from .stacked_hourglass import StackedHourglass
@@ -77,7 +85,7 @@ def distilled(cfg: dict) -> dict:
     """
     reported = validates_branches(cfg)
     cfg = changed(cfg, hooks=(dict(type='BranchMetricsHook'),) if reported else ())
-    model = cfg['model']
+    model = cfg['model'] = updated(cfg['model'])
     backbone, head, neck = model['backbone'], model['head'], model.get('neck')
     checkpoint = _dict(model.get('init_cfg')).get('checkpoint')
     if checkpoint is not None:
