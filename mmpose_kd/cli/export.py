@@ -113,6 +113,11 @@ def export(
             student = export_student(config, checkpoint, out, branch, allow_bigger, force, **onnx)
     if student.passed_over:
         sys.stderr.write(f'mmpose-kd: note: {student.passed_over}\n')
+    if student.removed:
+        sys.stderr.write(
+            f'mmpose-kd: note: {student.removed} was of another student and is removed; --onnx '
+            'writes one of this student\n'
+        )
     if mmpose_needs_us():
         sys.stderr.write(
             'mmpose-kd: note: mmcv is a lite build; for the student to work in MMPose, run once: '

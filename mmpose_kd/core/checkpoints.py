@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import zipfile
 from pathlib import Path
@@ -13,6 +14,8 @@ import torch
 from .safe_loading import load_safely
 from .whole_files import write_whole
 
+DATE = r'20\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])'
+
 
 class CheckpointError(ValueError):
     """A file cannot be read as a checkpoint."""
@@ -22,7 +25,8 @@ def read_checkpoint(path: Union[str, Path]) -> dict:
     """Load a checkpoint to the CPU with torch's safe loader.
 
     Args:
-        path: A file, or an http(s) address; what is fetched is kept in torch's own cache.
+        path: A file (``~`` is the home folder), or an http(s) address; what is fetched is kept
+            in torch's own cache.
 
     Returns:
         What the file holds: MMEngine's training checkpoints and published weights have
@@ -33,7 +37,7 @@ def read_checkpoint(path: Union[str, Path]) -> dict:
         CheckpointError: Truncated, foreign, unsafe, or it cannot be fetched.
     """
     if not is_url(path):
-        return _read(Path(path), path)
+        return _read(Path(os.path.expanduser(path)), path)
     file = fetch(str(path), cache_place(str(path)))
     try:
         return _read(file, path)
@@ -118,14 +122,14 @@ def fetch(url: str, file: Path) -> Path:
     Raises:
         CheckpointError: It cannot be fetched.
     """
-    # published weights have the beginning of their checksum in the name
-    checksum = re.search(r'-([0-9a-f]{8})(_\d{8})?\.', file.name)
+    # published weights have the beginning of their checksum in the name, some a date in its place
+    checksum = re.search(rf'-(?!{DATE}\.)(?P<start>[0-9a-f]{{8}})(_\d{{8}})?\.', file.name)
     if not file.is_file():
         file.parent.mkdir(parents=True, exist_ok=True)
         try:
             # writes beside the file, checks, and moves it to its place when it is complete
             torch.hub.download_url_to_file(
-                url, str(file), checksum and checksum.group(1), progress=False
+                url, str(file), checksum and checksum['start'], progress=False
             )
         except (OSError, RuntimeError) as error:
             raise CheckpointError(f'{url} cannot be fetched: {error}') from error

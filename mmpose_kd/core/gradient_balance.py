@@ -54,6 +54,7 @@ class GradientBalance(nn.Module):
         key: str = 'balance',
     ):
         super().__init__()
+        self.key = key
         self.interval = checked_whole(interval, f'{key}.interval', least=1, of='steps')
         self.momentum = checked_number(momentum, f'{key}.momentum', above=0, most=1)
         self.warmup = checked_whole(warmup, f'{key}.warmup', least=1, of='steps')
@@ -91,7 +92,11 @@ class GradientBalance(nn.Module):
 
         Args:
             main, auxiliary: The two losses, scalars. Their graphs are kept.
-            features: What both are computed from.
+            features: What both are computed from. One that only one of them depends on does not
+                count, unless they have none in common.
+
+        Raises:
+            ValueError: Between them and a loss are layers with torch's reentrant checkpoint.
         """
         if self._step is None:
             self._step = int(self.step)
@@ -111,8 +116,26 @@ class GradientBalance(nn.Module):
         factor = torch.where(measured, main_norm / auxiliary_norm.clamp(min=1e-30), 1.0)
         return factor.clamp(1 / LARGEST, LARGEST)
 
+    def _squares(self, main: Tensor, auxiliary: Tensor, shared: list[Tensor]) -> list[Tensor]:
+        """Square norms of both losses' gradients, at the features that both depend on."""
+        try:
+            found = [_square_norms(loss, shared) for loss in (main, auxiliary)]
+        except RuntimeError as error:
+            if 'checkpoint' not in str(error).lower():
+                raise
+            raise ValueError(
+                f'{self.key}: gradients cannot be measured through layers that torch runs again '
+                'in the backward pass (backbone.with_cp=True): give with_cp=False in the config '
+                f'of the backbone, or {self.key}=False'
+            ) from error
+        common = [pair for pair in zip(*found) if all(s is not None for s in pair)]
+        if common:
+            found = list(zip(*common))
+        zero = main.new_zeros((), dtype=torch.float32)
+        return [sum((s for s in squares if s is not None), zero).detach() for squares in found]
+
     def _measure(self, main: Tensor, auxiliary: Tensor, shared: list[Tensor]) -> None:
-        squares = torch.stack([_square_norm(loss, shared) for loss in (main, auxiliary)])
+        squares = torch.stack(self._squares(main, auxiliary, shared))
         # a loss is a mean over its process's batch, 1 / W of them all, and so is each gradient
         processes = get_world_size()
         all_reduce(squares, op='mean')
@@ -128,7 +151,7 @@ class GradientBalance(nn.Module):
         self.norms.copy_(torch.where(good, moved, self.norms))
 
 
-def _square_norm(loss: Tensor, shared: list[Tensor]) -> Tensor:
+def _square_norms(loss: Tensor, shared: list[Tensor]) -> list[Optional[Tensor]]:
+    """Of the gradient at each feature; None where the loss does not depend on it."""
     gradients = torch.autograd.grad(loss * SCALE, shared, retain_graph=True, allow_unused=True)
-    squares = [(g.float() / SCALE).square().sum() for g in gradients if g is not None]
-    return sum(squares, loss.new_zeros((), dtype=torch.float32)).detach()
+    return [None if g is None else (g.float() / SCALE).square().sum() for g in gradients]

@@ -1,8 +1,9 @@
 """What a distillation loss is, and what the losses share.
 
 **The protocol.** A distillation loss is a ``torch.nn.Module`` registered in MMPose's ``MODELS``.
-:class:`~mmpose_kd.distiller.Distillation` (a distiller's entry), :class:`OKDHPHead` and
-:class:`OCDHead` call it in one of two ways and add up what it returns, a scalar:
+:class:`~mmpose_kd.distiller.Distillation` (a distiller's entry) calls it in one of two ways,
+:class:`OKDHPHead` and :class:`OCDHead`, which have no features to teach, in the second one alone.
+They add up what it returns, a scalar:
 
 - ``loss(student, teacher)`` for features;
 - ``loss(student, teacher, target_weight)`` for keypoints. It is recognised by its third
@@ -25,7 +26,7 @@ with the student's head and, where one teacher's heatmaps are read, their codec 
 ``same_shape = False`` for a loss that reads a teacher's heatmaps in their own size;
 ``use_target_weight``, False if the loss ignores the weights it is given.
 
-Any module with two arguments fits, so losses of other packages work as they are.
+In a distiller any module with two arguments fits, so losses of other packages work as they are.
 :class:`DistillationLoss` saves ours the common settings.
 """
 

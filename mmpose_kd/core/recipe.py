@@ -14,6 +14,7 @@ from typing import Callable, Optional
 import torch
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
+from mmpose.models.utils import check_and_update_config
 from mmpose.registry import MODELS
 from torch import Tensor, nn
 
@@ -134,6 +135,19 @@ def input_size_of(codec: Optional[dict]) -> Optional[tuple[int, int]]:
     """Width and height of the input that a codec's config is for, None if it does not say."""
     size = (codec or {}).get('input_size')
     return None if size is None else tuple(size)
+
+
+def updated(model: dict) -> dict:
+    """A model's config with the neck and head that MMPose makes of older settings of a head.
+
+    Such as ``input_transform='resize_concat'``, ``input_index`` and ``extra``, which MMPose takes
+    in a whole model alone. Without them it is as it was.
+    """
+    neck, head = model.get('neck'), model.get('head')
+    if not isinstance(head, dict) or not isinstance(neck, (dict, type(None))):
+        return model
+    new_neck, new_head = check_and_update_config(copy.deepcopy(neck), copy.deepcopy(head))
+    return model if new_head == head else {**model, 'neck': new_neck, 'head': new_head}
 
 
 def backbone_features(model: dict, size: tuple[int, int]) -> tuple[Tensor, ...]:

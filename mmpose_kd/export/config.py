@@ -144,7 +144,7 @@ def compare_with_run(cfg: Config, run: dict, config: str) -> None:
             f'{config}: model.data_preprocessor is not that of the run, {", ".join(own)}: give '
             'the config that the run wrote into its work directory; nothing was written'
         )
-    one, two = ({**_flat('model', c['model']), **_val_steps(c)} for c in (given, run))
+    one, two = ({**_flat('model', _model(c)), **_val_steps(c)} for c in (given, run))
     other = [key for key in sorted({*one, *two}) if one.get(key) != two.get(key)]
     if other:
         more = f' and {len(other) - SHOWN} more' if len(other) > SHOWN else ''
@@ -154,6 +154,12 @@ def compare_with_run(cfg: Config, run: dict, config: str) -> None:
             StudentWarning,
             stacklevel=3,
         )
+
+
+def _model(cfg: dict) -> dict:
+    """With the preprocessor that stands beside it, as MMEngine's Runner builds it."""
+    beside = cfg.get('data_preprocessor')
+    return cfg['model'] if beside is None else {'data_preprocessor': beside, **cfg['model']}
 
 
 def _val_steps(cfg: dict) -> dict[str, str]:

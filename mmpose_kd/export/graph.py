@@ -6,10 +6,12 @@ from typing import Optional
 
 import torch
 from mmengine.model import BaseModel
+from mmpose.models.heads import RLEHead
 from torch import Tensor, nn
 
 from ..core.head_output import head_kind, read_output
 from .decoding import HeatmapDecoder, decodable
+from .same_predictions import picture_channels
 
 #: bins a pixel of the input, as rtmlib's RTMPose reads them
 RTMLIB_RATIO = 2
@@ -31,10 +33,10 @@ class StudentGraph(nn.Module):
     Args:
         model: The plain model, in evaluation mode.
         size: Width and height of its input.
-        channels: ``'bgr'``: the pictures come with their channels as OpenCV reads them,
-            normalised by the model's numbers in their written order, as rtmlib and MMPose's own
-            ONNX example do; they are put right here. ``'rgb'``: as MMPose's data preprocessor
-            makes them.
+        channels: The order in which the pictures' channels come, ``'bgr'``, as OpenCV reads
+            them, or ``'rgb'``; normalised by the model's numbers in their written order, as
+            rtmlib and MMPose's own ONNX example do. Where the data preprocessor makes the other
+            order of what OpenCV reads, they are put right here.
         outputs: ``'raw'``: what the head's ``forward`` returns; ``'rtmlib'``: bins of x and y,
             which rtmlib's ``RTMPose`` reads: those of a SimCC head, or drawn of what MMPose
             would decode of another head's outputs.
@@ -62,7 +64,7 @@ class StudentGraph(nn.Module):
                 f'it is not known what model.head.type={type(head).__name__} puts out; let it '
                 "have an attribute output_kind: 'heatmap', 'bins' or 'coordinates'"
             )
-        self.has_sigma = type(head).__name__ == 'RLEHead'
+        self.has_sigma = isinstance(head, RLEHead)
         self.raw_names = RAW_NAMES[self.kind] + (('sigma',) if self.has_sigma else ())
         codec = getattr(head, 'decoder', None)
         self.drawn = outputs == 'rtmlib' and not self._bins_as_rtmlib(codec)
@@ -89,9 +91,9 @@ class StudentGraph(nn.Module):
 
     def _set_channels(self, channels: str) -> None:
         preprocessor = self.model.data_preprocessor
-        self.flips = channels == 'bgr' and bool(
-            getattr(preprocessor, '_channel_conversion', False)
-        )
+        converts = bool(getattr(preprocessor, '_channel_conversion', False))
+        wanted = 'rgb' if converts else 'bgr'  # of a picture that OpenCV has read
+        self.flips = channels != wanted and picture_channels(self.model) == 3
         self.normalised = bool(getattr(preprocessor, '_enable_normalize', False))
         if self.flips and self.normalised:
             mean, std = preprocessor.mean.detach().cpu(), preprocessor.std.detach().cpu()

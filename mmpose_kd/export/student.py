@@ -45,6 +45,7 @@ class Exported(tuple):
         parameters: Of the student.
         passed_over: A better branch that was not taken, in words; None if there is none.
         onnx: What was written as an ONNX file; None if none was wanted.
+        removed: An ONNX file of another student that lay there; None if there was none.
     """
 
     label: str
@@ -54,6 +55,7 @@ class Exported(tuple):
     parameters: int
     passed_over: Optional[str]
     onnx: Optional[OnnxReport]
+    removed: Optional[Path]
 
     def __new__(cls, weights: Path, config: Path, **facts):
         self = super().__new__(cls, (weights, config))
@@ -95,7 +97,8 @@ def export_student(
             the deployed branch.
         allow_bigger: Whether ``'best'`` may take a branch with more parameters than the
             deployed one; else it chooses among those that have no more.
-        force: Whether files that are there already are replaced.
+        force: Whether files that are there already are replaced; a ``student.onnx`` among them
+            is removed if no new one is wanted.
         onnx: Whether ``student.onnx`` is written beside them, with a free batch size, compared
             with onnxruntime: docs/onnx.md. It is also made of a plain model.
         onnx_outputs: ``'rtmlib'``: SimCC bins, as rtmlib's ``RTMPose`` reads them, of any head;
@@ -131,8 +134,9 @@ def export_student(
         raise refusal('export_student.half', half, give)
     config, checkpoint, out = Path(config), Path(checkpoint), Path(out)
     _check_there(config, checkpoint)
-    targets = [out / 'student.pth', out / 'student.py', *([out / 'student.onnx'] * onnx)]
-    for path in targets:
+    files = [out / name for name in ('student.pth', 'student.py', 'student.onnx')]
+    targets = files if onnx else files[:2]
+    for path in files:
         if path.exists() and not force:
             raise FileExistsError(f'{path} is there already: give another folder, or --force')
     if onnx:
@@ -179,6 +183,9 @@ def export_student(
         out.mkdir(parents=True, exist_ok=True)
         for target in targets:
             os.replace(Path(folder, target.name), target)
+    removed = files[-1] if not onnx and files[-1].exists() else None
+    if removed:
+        removed.unlink()  # it is not of the student that lies beside it now
     return Exported(
         *targets[:2],
         label=labels,
@@ -188,6 +195,7 @@ def export_student(
         parameters=_parameters(plain),
         passed_over=passed_over,
         onnx=report,
+        removed=removed,
     )
 
 

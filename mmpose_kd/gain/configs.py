@@ -54,7 +54,7 @@ def load_config(path: str, options: Optional[dict] = None) -> Config:
             'give by_epoch=True and max_epochs'
         )
     start = cfg.get('load_from')
-    if start and not (is_address(start) or Path(start).is_file()):
+    if start and not (is_address(start) or Path(start).expanduser().is_file()):
         raise SettingError(
             f'{path}: load_from: {start} is not there: give a checkpoint (file or https address), '
             'or init_cfg=dict(type="Pretrained", ...) to the backbone'

@@ -12,7 +12,7 @@ from mmpose.registry import KEYPOINT_CODECS
 from mmpose.structures import PoseDataSample
 from torch import Tensor
 
-from ..core.checks import built_by, checked_bool
+from ..core.checks import built_by, checked_bool, refusal
 from ..core.head_output import taught_weights
 from .reading import pixel_size
 
@@ -38,8 +38,9 @@ class CrossRepresentationLabel(BaseKeypointCodec):
       where a keypoint lies just outside the picture, and are 0, with an empty map, where the
       annotation is broken (NaN);
     - ``cross_own_weights`` and ``cross_dataset_weights`` (1, K), the deployed codec's weights and
-      the data set's. ``GenerateTarget(use_dataset_keypoint_weights=True)`` multiplies
-      ``keypoint_weights`` alone; by these :func:`heatmap_samples` sees it, and follows.
+      the data set's, 1 where it has another number of keypoints (``KeypointConverter``).
+      ``GenerateTarget(use_dataset_keypoint_weights=True)`` multiplies ``keypoint_weights``
+      alone; by these :func:`heatmap_samples` sees it, and follows.
 
     Decoding is the deployed codec's. An exported config has the deployed codec alone.
 
@@ -102,9 +103,10 @@ class CrossRepresentationLabel(BaseKeypointCodec):
         own = {key: auxiliary[key] for key in self.deploy.auxiliary_encode_keys}
         encoded = dict(self.deploy.encode(keypoints, keypoints_visible, **own))
         beside = self.heatmap.encode(keypoints, keypoints_visible)
-        weights, own = beside['keypoint_weights'], encoded['keypoint_weights']
-        dataset = auxiliary.get('dataset_keypoint_weights')
-        dataset = np.ones_like(own) if dataset is None else np.broadcast_to(dataset, own.shape)
+        weights = beside['keypoint_weights']
+        # some codecs pass on the type of keypoints_visible, of KeypointConverter float64
+        own = encoded['keypoint_weights'] = encoded['keypoint_weights'].astype(np.float32)
+        dataset = self._dataset_weights(auxiliary.get('dataset_keypoint_weights'), own)
         if self.use_dataset_keypoint_weights:
             weights, dataset = weights * dataset, np.ones_like(own)
         maps = beside['heatmaps'].astype(np.float32)
@@ -112,9 +114,23 @@ class CrossRepresentationLabel(BaseKeypointCodec):
         sound = np.isfinite(maps).all((1, 2)) & np.isfinite(weights).all(0)
         encoded[HEATMAPS] = np.where(sound[:, None, None], maps, np.float32(0))[None]
         encoded[WEIGHTS] = np.where(sound, weights, 0).astype(np.float32)
-        encoded[OWN] = own.astype(np.float32)
+        encoded[OWN] = own.copy()
         encoded[DATASET] = dataset.astype(np.float32)
         return encoded
+
+    def _dataset_weights(self, given: Optional[np.ndarray], own: np.ndarray) -> np.ndarray:
+        """The data set's weights as one for each of ``own`` (1, K)."""
+        if given is None:
+            return np.ones_like(own)
+        if np.size(given) == own.size:
+            return np.broadcast_to(given, own.shape)
+        if self.use_dataset_keypoint_weights:
+            give = (
+                f'the data set has weights for {np.size(given)} keypoints, the pipeline makes '
+                f'{own.size} of them (KeypointConverter): leave it out'
+            )
+            raise refusal('codec.use_dataset_keypoint_weights', True, give)
+        return np.ones_like(own)
 
     def decode(self, *encoded):
         """Of the deployed codec."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Optional, Union
 
+import torch
 from mmpose.models.heads import HeatmapHead
 from mmpose.registry import MODELS
 from torch import Tensor, nn
@@ -98,7 +100,9 @@ class ThroughTeacherHead(Entry):
         teachers[self.from_teachers[0]].precision.taught_through = True
 
     def _check_teacher(self, model: nn.Module, teacher: Teacher) -> None:
-        head = teaching_head(teacher.model, f'{teacher.key}.config')
+        key = f'{teacher.key}.config'
+        head = teaching_head(teacher.model, key)
+        self.head_size = head_input_size(head, key)
         self.check_keypoints(model, teacher)
         channels = getattr(self.adapter, 'out_channels', None)
         if channels is not None and channels != head.in_channels:
@@ -141,7 +145,7 @@ class ThroughTeacherHead(Entry):
     def _fit(self, feature: Tensor, adapted: Tensor, teacher: Teacher) -> Tensor:
         """The adapted feature in the size that the teacher's head expects."""
         head = teacher.model.head
-        size = head_input_size(head)
+        size = self.head_size
         if self.resize and adapted.ndim == 4 and adapted.shape[2:] != size:
             adapted = resized(adapted, size, self.resize)
         wanted = (head.in_channels, *size)
@@ -177,11 +181,36 @@ def teaching_head(teacher: nn.Module, key: str) -> HeatmapHead:
     return head
 
 
-def head_input_size(head: HeatmapHead) -> tuple[int, int]:
-    """Height and width of the feature map from which a heatmap head makes its heatmaps."""
-    scale = 1
-    for module in head.modules():
-        if isinstance(module, nn.ConvTranspose2d):
-            scale *= module.stride[0]
-    width, height = head.decoder.heatmap_size
-    return height // scale, width // scale
+def head_input_size(head: HeatmapHead, key: str) -> tuple[int, int]:
+    """Height and width of the feature map from which a heatmap head makes its heatmaps.
+
+    Found by running a copy of it without values: its maps are larger than the feature by a factor.
+
+    Args:
+        head: A head as :func:`teaching_head` returns it.
+        key: Name of the config key that its model's config is given in.
+
+    Raises:
+        ValueError: There is no such factor, or the head cannot be run.
+    """
+    shell = copy.deepcopy(head).to('meta', torch.float32).eval()
+
+    def made_of(size: tuple[int, int]) -> tuple[int, int]:
+        feature = torch.empty(1, head.in_channels, *size, device='meta')
+        return tuple(shell((feature,)).shape[2:])
+
+    wanted = tuple(head.decoder.heatmap_size)[::-1]
+    try:
+        with torch.no_grad():
+            found = made_of(wanted)
+            size = tuple(w * w // f for w, f in zip(wanted, found))
+            made = made_of(size)
+    except Exception as error:  # a head may do anything
+        made, found = None, ' '.join(str(error).split())
+    if made != wanted:
+        raise ValueError(
+            f'{key}: head.type={type(head).__name__}: from a feature of which height and width it '
+            f'makes maps of {wanted} cannot be found (a feature of {wanted} gives: {found}): look '
+            'at head.decoder.heatmap_size, or give another teacher'
+        )
+    return size

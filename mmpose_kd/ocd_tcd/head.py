@@ -65,7 +65,8 @@ class OCDHead(BaseHead):
             + \lambda_c r(e) L_{cross}(g(f), h(f))
 
     Both heads' own losses are stock ones and reach f. In the cross loss the heatmap is a
-    constant. c is :class:`GradientBalance`. Labels come from :class:`CrossRepresentationLabel`.
+    constant. c is :class:`GradientBalance`; of several features f is the one that both heads
+    read. Labels come from :class:`CrossRepresentationLabel`.
     With an ``assistant``, a bigger head of the deployed one's kind learns the task as well and
     teaches the deployed one its outputs.
 
@@ -289,6 +290,10 @@ class OCDHead(BaseHead):
             ``loss_from_assistant``; and ``heatmap_factor``, :math:`\\lambda_t c`, for the log.
         """
         compare_paramwise(self, 'head.')
+        if self.balance is not None and not isinstance(feats, Tensor) and len(feats) > 1:
+            # one output of the backbone may be made of another: at these views the heads'
+            # gradients alone arrive
+            feats = tuple(f.view_as(f) for f in feats)
         necked = self._necked(feats)
         deployed = self.deploy['head']
         explained = in_channels_explained(deployed, necked, 'head.deploy.head')

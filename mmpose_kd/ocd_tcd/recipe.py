@@ -29,6 +29,7 @@ from ..core.recipe import (
     register,
     training_pipelines,
     type_name,
+    updated,
     validates_branches,
     without_values,
 )
@@ -89,7 +90,8 @@ class Student:
         if type_name(head) not in OUTPUTS:
             give = f'only heads that predict coordinates or bins fit ({heads})'
             raise refusal('model.head.type', type_name(head), give)
-        size = input_size_of(head.get('decoder'))
+        model = updated(model)
+        head, size = model['head'], input_size_of(head.get('decoder'))
         if size is None:
             raise ValueError('model.head.decoder: there is no input_size in it')
         steps = list(_steps(cfg, 'GenerateTarget'))
@@ -267,7 +269,7 @@ def _cross(head: str, place: str) -> dict:
 def _adapter(feature: Tensor, head: HeatmapHead) -> dict:
     """What brings the student's feature to the teacher's head: see :class:`ThroughTeacherHead`."""
     _, channels, height, width = feature.shape
-    wanted = head_input_size(head)
+    wanted = head_input_size(head, 'teacher.config')
     adapter = dict(type='Conv2d', in_channels=channels, out_channels=head.in_channels)
     times = wanted[0] // height
     if times > 1 and wanted == (times * height, times * width):

@@ -101,7 +101,9 @@ class CrossSimCCLoss(CrossRepresentationLoss):
         super().bind(head, heatmap_codec, codec_key)
         label, loss = head.decoder, head.loss_module
         self.beta = getattr(loss, 'beta', 1.0)
-        self.label_beta = loss.label_beta if getattr(loss, 'label_softmax', False) else None
+        softmax = getattr(loss, 'label_softmax', False)
+        # MMPose 1.1 has one factor for both
+        self.label_beta = getattr(loss, 'label_beta', self.beta) if softmax else None
         matrices, power, height = [], [], []
         for axis in (0, 1):
             in_bins = label.input_size[axis] * label.simcc_split_ratio

@@ -45,7 +45,7 @@ class Branch(BaseModule):
             finest map of several; the steps after it are left out. None: the whole backbone.
         with_cp (bool): Keep no activations of the branch for the backward pass, but compute
             them again there: less memory, one more forward pass.
-        key (str): Name of the config key of ``head``, for messages only.
+        key (str): Name of the config key of ``head``, for messages only; ``neck`` is beside it.
 
     Raises:
         TypeError: The head is not a heatmap head.
@@ -66,13 +66,14 @@ class Branch(BaseModule):
     ):
         super().__init__()
         self.stop = stop
-        stop_key = key.rpartition('head')[0] + 'stop'
+        part = key.rpartition('head')[0]
+        stop_key, neck_key = f'{part}stop', f'{part}neck'
         if stop == 'end':
             raise refusal(stop_key, stop, 'leave it out: that is the whole backbone')
         tail, self._kept = build_piece(backbone, split, shared=False, stop=stop, key=stop_key)
         self.backbone = tail
         if neck is not None:
-            self.neck = built_by(MODELS, neck, 'head.neck')
+            self.neck = built_by(MODELS, neck, neck_key)
         self.head = built_by(MODELS, head, key)
         self.with_cp = checked_bool(with_cp, 'head.with_cp')
         if with_cp and 'context_fn' not in signature(checkpoint).parameters:
@@ -96,7 +97,7 @@ class Branch(BaseModule):
                 )
             if neck is not None:
                 raise ValueError(
-                    'head.neck: a neck per branch cannot be run for stages that are shared; '
+                    f'{neck_key}: a neck per branch cannot be run for stages that are shared; '
                     f"remove it, or give head.split='stem' (found {split!r})"
                 )
         for i in range(self.shared_stages):
@@ -220,7 +221,7 @@ def merge_branches(
     checked_dict(common['head'], 'head.head')
     merged = []
     for t, change in enumerate(changes):
-        change = dict(change)
+        change = copy.deepcopy(dict(change))  # merging takes "_delete_" out
         stop = change.pop('stop', None)
         unknown = set(change) - set(common)
         if unknown:
@@ -230,7 +231,9 @@ def merge_branches(
             )
         for name, value in change.items():
             checked_dict(value, f'head.branches.{t}.{name}', optional=name == 'neck')
-        config = Config(copy.deepcopy(common))
+        # what there is none of in common, a branch may have all the same
+        added = {name: {} for name in change if common[name] is None and change[name] is not None}
+        config = Config({**copy.deepcopy(common), **added})
         config.merge_from_dict(change)
         own = {key: config.get(key) for key in common}
         merged.append(own if stop is None else {**own, 'stop': stop})

@@ -34,7 +34,7 @@ from ..core.head_output import (
     taught_weights,
 )
 from ..core.loading import look_at_load_from
-from ..core.loss import scaled, sum_of_losses
+from ..core.loss import scaled, sum_of_losses, takes_target_weight
 from ..core.panels import Panel, View, heatmap_panel
 from ..core.paramwise import compare_paramwise
 from ..losses.joints_mse import JointsMSELoss
@@ -150,6 +150,11 @@ class OKDHPHead(BaseHead):
         self.detach_ensemble = settings.detach_ensemble
         self.kd_schedule = settings.kd_schedule
         self.kd_loss = built_by(MODELS, settings.kd_loss, 'head.kd_loss')
+        if not takes_target_weight(self.kd_loss):
+            give = 'give a loss that is called as loss(student, teacher, target_weight)'
+            raise refusal(
+                'head.kd_loss.type', settings.kd_loss['type'], f'{give}, such as HeatmapKLLoss'
+            )
         # one branch has nothing to learn from its own ensemble
         weights = self.ensemble_weight, settings.kd_weight
         self.distils = num_branches > 1 and max(weights) > 0

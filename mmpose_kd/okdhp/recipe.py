@@ -13,7 +13,15 @@ from mmpose.models.heads import CPMHead, HeatmapHead
 from mmpose.registry import MODELS
 from torch import nn
 
-from ..core.recipe import Figures, Recipe, changed, register, type_name, validates_branches
+from ..core.recipe import (
+    Figures,
+    Recipe,
+    changed,
+    register,
+    type_name,
+    updated,
+    validates_branches,
+)
 from .sibling import light_sibling
 from .splits import backbone_steps, built_backbone, unsplittable
 from .stacked_hourglass import StackedHourglass
@@ -47,13 +55,15 @@ def misfit(cfg: dict) -> Optional[str]:
             with DefaultScope.overwrite_default_scope('mmpose'), torch.device('meta'):
                 MODELS.build(distilled(cfg)['model'])
         except Exception as error:  # whatever is wrong in a config
-            # the user's own head is OKDHPHead's setting `head`
+            # the user's own head and neck are OKDHPHead's settings `head` and `neck`
             why = ' '.join(str(error).split())
-            for setting in ('head.head', 'head.branches.0.head'):
-                why = why.replace(setting, 'head')
+            for place in ('head.', 'head.branches.0.'):
+                why = why.replace(f'{place}head', 'head')
+                if why.startswith(f'{place}neck.'):
+                    why = why[len(place) :]
     if why is None:
         return None
-    return f'model.{why}' if why.startswith(('head.', 'backbone.')) else f'model: {why}'
+    return f'model.{why}' if why.startswith(('head.', 'neck.', 'backbone.')) else f'model: {why}'
 
 
 def distilled(cfg: dict) -> dict:
@@ -75,7 +85,7 @@ def distilled(cfg: dict) -> dict:
     """
     reported = validates_branches(cfg)
     cfg = changed(cfg, hooks=(dict(type='BranchMetricsHook'),) if reported else ())
-    model = cfg['model']
+    model = cfg['model'] = updated(cfg['model'])
     backbone, head, neck = model['backbone'], model['head'], model.get('neck')
     checkpoint = _dict(model.get('init_cfg')).get('checkpoint')
     if checkpoint is not None:

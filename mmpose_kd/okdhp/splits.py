@@ -39,7 +39,8 @@ class Step(NamedTuple):
 
     Attributes:
         name: The name a ``split`` setting uses: cutting at ``name`` means cutting *after* it.
-        modules: Paths of the stock submodules that belong to this step.
+        modules: Paths of the stock submodules that belong to this step. Each weight of the
+            backbone has to be in one of some step's.
         run: ``run(backbone, state) -> state``, the same operations as in the stock forward.
         outputs: ``outputs(state)``: what this step adds to the tuple that the stock
             backbone returns; nothing by default.
@@ -234,6 +235,19 @@ def _check_forward(backbone: nn.Module, cls: type) -> None:
         )
 
 
+def _check_weights(backbone: nn.Module, steps: list[Step]) -> None:
+    """Refuse weights of no step: trunk and branches would each have a copy of their own."""
+    listed = tuple(f'{path}.' for step in steps for path in step.modules)
+    weights = dict([*backbone.named_parameters(), *backbone.named_buffers()])
+    alone = [name for name in weights if not name.startswith(listed)]
+    if alone:
+        raise TypeError(
+            f'backbone.type: {type(backbone).__name__} has {alone[0]}, which is in none of the '
+            'submodules that its steps list, and cannot be split: put it into a submodule that '
+            'backbone_steps.register lists in the step that uses it'
+        )
+
+
 def split_point(backbone: nn.Module, split: str, key: str = 'split') -> int:
     """Number of steps before the cut.
 
@@ -299,11 +313,12 @@ def build_piece(
 
     Raises:
         ValueError: The config builds no backbone, or ``split`` or ``stop`` is not a step of it.
-        TypeError: Backbones of this type cannot be split.
+        TypeError: Backbones of this type cannot be split, or have weights that no step lists.
     """
     backbone = built_backbone(config)
     cut = split_point(backbone, split)
     steps = backbone_steps(backbone)
+    _check_weights(backbone, steps)
     end = len(steps) if stop is None else split_point(backbone, stop, key)
     kept = slice(0, cut) if shared else slice(cut, max(cut, end))
     for step in [*steps[: kept.start], *steps[kept.stop :]]:

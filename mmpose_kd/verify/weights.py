@@ -83,7 +83,7 @@ def _file(source: WeightSource) -> Path:
 def _why_not(source: WeightSource, silent: dict[str, str]) -> Optional[str]:
     """Why weights cannot be had, None if they can."""
     if not source.is_address:
-        return None if Path(source.name).is_file() else 'no such file'
+        return None if Path(source.name).expanduser().is_file() else 'no such file'
     host = urlsplit(source.name).netloc
     if host not in silent:
         try:

@@ -126,7 +126,9 @@ def _check_teacher(recipe: Recipe, teacher: Optional[dict]) -> None:
             f'{recipe.name} needs a teacher, {recipe.teacher}: give --teacher CONFIG CHECKPOINT'
         )
     checkpoint = teacher.get('checkpoint') if isinstance(teacher, dict) else None
-    if isinstance(checkpoint, str) and '://' not in checkpoint and not Path(checkpoint).is_file():
+    if not isinstance(checkpoint, str) or '://' in checkpoint:
+        return
+    if not Path(checkpoint).expanduser().is_file():
         raise FileNotFoundError(f'--teacher: {checkpoint}: no such checkpoint')
 
 

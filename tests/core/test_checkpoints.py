@@ -47,6 +47,14 @@ def test_a_missing_file_is_told():
         read_checkpoint('nowhere.pth')
 
 
+def test_a_file_in_the_home_folder_may_be_named_by_its_tilde(tmp_path, monkeypatch):
+    monkeypatch.setenv('HOME', str(tmp_path))
+    save(tmp_path / 'a.pth', 2.0)
+    assert read_checkpoint('~/a.pth')['state_dict']['x'] == 2
+    with pytest.raises(FileNotFoundError, match=r'^/.*b\.pth: no such file'):
+        read_checkpoint('~/b.pth')
+
+
 def test_an_address_is_fetched_once(server):
     folder, address = server
     save(folder / 'a.pth', 3.0)
@@ -83,6 +91,16 @@ def test_the_checksum_in_a_published_name_is_checked(server):
     assert read_checkpoint(f'{address}/m-{good}_20220913.pth')['state_dict']['x'] == 1
     with pytest.raises(CheckpointError, match=r'cannot be fetched.*hash'):
         read_checkpoint(f'{address}/m-00000000_20220913.pth')
+
+
+def test_a_date_in_a_name_is_no_checksum(server):
+    folder, address = server
+    save(folder / 'm-20230101.pth', 4.0)
+    assert read_checkpoint(f'{address}/m-20230101.pth')['state_dict']['x'] == 4
+    for name in ('m-20231301.pth', 'm-20230101_20230102.pth'):
+        save(folder / name)
+        with pytest.raises(CheckpointError, match=r'cannot be fetched.*hash'):
+            read_checkpoint(f'{address}/{name}')
 
 
 def test_a_missing_address_is_told(server):

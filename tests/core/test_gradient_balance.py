@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch.optim import SGD
+from torch.utils.checkpoint import checkpoint
 
 from mmpose_kd.core.gradient_balance import GradientBalance
 
@@ -36,6 +37,22 @@ def test_several_features_count_together_and_unused_ones_not():
     main, auxiliary = 3 * f.sum() + 4 * g.sum(), f.sum() + 0 * g.sum()
     factor = GradientBalance()(main, auxiliary, [f, g, unused])
     assert float(factor) == pytest.approx(5)
+
+
+def test_a_feature_that_one_loss_does_not_see_does_not_count():
+    f, g, h = feature(), feature(), feature()
+    main, auxiliary = 3 * f.sum() + 4 * g.sum(), f.sum() + 5 * h.sum()
+    assert float(GradientBalance()(main, auxiliary, [f, g, h])) == pytest.approx(3)
+    # where they have none in common, each at its own
+    main, auxiliary = 3 * f.sum(), 2 * g.sum()
+    assert float(GradientBalance()(main, auxiliary, [f, g])) == pytest.approx(1.5)
+
+
+def test_layers_that_are_run_again_by_torchs_reentrant_checkpoint_are_refused():
+    f = feature()
+    main = checkpoint(lambda x: 3 * x.sum(), f, use_reentrant=True)
+    with pytest.raises(ValueError, match=r'^distill\[0\]\.balance: .*backbone\.with_cp=True'):
+        GradientBalance(key='distill[0].balance')(main, f.sum(), [f])
 
 
 def test_it_measures_at_every_interval_th_step_and_averages():

@@ -13,6 +13,7 @@ from mmpose_kd.losses.heatmap_kl import heatmap_kl
 from ..helpers.distillers import TWO, batch_of, distiller, gradients, untrained
 from ..helpers.models import (
     HRNET,
+    RESNET,
     images,
     plain_config,
     samples,
@@ -49,6 +50,17 @@ def test_a_balanced_loss_pulls_at_the_students_output_weight_times_as_strongly_a
     torch.testing.assert_close(losses['loss_kd'], plain['loss_kd'] / 3.0 * losses['kd_factor'])
     assert set(losses) - set(plain) == {'kd_factor'}
     assert 'distill.0.balance.norms' in model.state_dict()
+
+
+def test_a_balance_before_layers_that_are_run_again_names_what_to_change():
+    student = plain_config({**RESNET, 'with_cp': True})
+    entry = dict(loss=dict(type='FeatureMSELoss'), student='backbone.layer1', balance=True)
+    model = distiller(
+        dict(**entry, teacher='backbone.layer1'), student=student, teachers=[untrained(student)]
+    )
+    give = r'model\.distill\[0\]\.balance: .*give with_cp=False in .*\.balance=False'
+    with pytest.raises(ValueError, match=give):
+        model.loss(images(), samples())
 
 
 def test_the_weight_follows_the_schedule_and_an_idle_teacher_is_not_run(monkeypatch):

@@ -182,6 +182,16 @@ def test_the_runs_own_config_is_taken_without_a_word(tmp_path):
         export_student(*files)
 
 
+def test_a_preprocessor_beside_the_model_is_no_difference_from_the_run(tmp_path):
+    model = okdhp_config()
+    beside = dict(data_preprocessor=model.pop('data_preprocessor'))
+    stated = Config(dict(model=model, **beside)).pretty_text
+    files = run_of(tmp_path, model, meta=dict(cfg=stated), **copy.deepcopy(beside))
+    with warnings.catch_warnings():
+        warnings.simplefilter('error', StudentWarning)
+        export_student(*files)
+
+
 UNBALANCED = dict(
     num_branches=3, branches=[dict(), dict(head=dict(deconv_out_channels=(16, 16, 16))), dict()]
 )
@@ -257,6 +267,20 @@ def test_what_is_there_is_not_overwritten_unless_asked(tmp_path):
     assert (run[2] / 'student.pth').read_bytes() == b'mine'
     student = export_student(*run, force=True)
     assert 'parameters; verified: predictions bit-equal on 2 images' in str(student)
+
+
+def test_an_onnx_file_of_another_student_does_not_stay(tmp_path, capsys):
+    run = run_of(tmp_path, okdhp_config())
+    old = run[2] / 'student.onnx'
+    old.parent.mkdir()
+    old.write_bytes(b'of another student')
+    with pytest.raises(FileExistsError, match=r'student\.onnx is there already: .*--force'):
+        export_student(*run)
+    assert [path.name for path in run[2].iterdir()] == ['student.onnx']
+    assert main(['export', *map(str, run), '--force']) == 0
+    assert sorted(path.name for path in run[2].iterdir()) == ['student.pth', 'student.py']
+    assert f'note: {old} was of another student and is removed' in capsys.readouterr().err
+    assert export_student(*run, force=True).removed is None
 
 
 @pytest.mark.parametrize('channels', [1, 4])

@@ -7,10 +7,13 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from mmpose.models.heads import RLEHead
+from mmpose.structures import PoseDataSample
 
 from mmpose_kd.cli import main
 from mmpose_kd.export import ExportError, export_student
 from mmpose_kd.export import onnx_file as step
+from mmpose_kd.export.graph import StudentGraph
 
 from ..helpers.models import (
     BACKBONES,
@@ -80,6 +83,51 @@ def session(path):
 def packages():
     pytest.importorskip('onnx')
     pytest.importorskip('onnxruntime')
+
+
+# ------------------------------------------------------------------------ the form of the pictures
+
+
+@pytest.mark.parametrize('normalised', [True, False])
+@pytest.mark.parametrize('channels', ['bgr', 'rgb'])
+@pytest.mark.parametrize('to_rgb', [True, False])
+def test_the_network_sees_what_the_data_preprocessor_makes(to_rgb, channels, normalised):
+    config = plain_config()
+    config['data_preprocessor']['bgr_to_rgb'] = to_rgb
+    if not normalised:
+        config['data_preprocessor'].update(mean=None, std=None)
+    model = build(config, init=False).eval()
+    bgr = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (2, 3, *SIZE[::-1])))
+    made = model.data_preprocessor(dict(inputs=list(bgr), data_samples=[PoseDataSample()] * 2))
+    graph = StudentGraph(model, SIZE, channels, 'raw', udp=False).eval()
+    pictures = (bgr if channels == 'bgr' else bgr.flip(1)).float()
+    if normalised:  # as the command and the file's metadata say it
+        mean, std = (torch.tensor(x)[:, None, None] for x in graph.statistics)
+        pictures = (pictures - mean) / std
+    seen = []
+    model.backbone.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    with torch.no_grad():
+        graph(pictures)
+    assert torch.allclose(seen[0], made['inputs'], atol=1e-4)
+
+
+def test_a_subclass_of_rle_keeps_its_scores():
+    class OwnRLEHead(RLEHead):
+        pass
+
+    config = plain_config()
+    config['neck'] = dict(type='GlobalAveragePooling')
+    config['head'] = dict(
+        type=OwnRLEHead,
+        in_channels=64,
+        num_joints=5,
+        loss=dict(type='RLELoss', use_target_weight=True),
+        decoder=dict(type='RegressionLabel', input_size=SIZE),
+    )
+    graph = StudentGraph(build(config).eval(), SIZE, 'bgr', 'raw', udp=False).eval()
+    assert graph.names == ('keypoints', 'sigma')
+    with torch.no_grad():
+        assert [x.shape for x in graph(images())] == [(2, 5, 2), (2, 5, 2)]
 
 
 # ------------------------------------------------------------------------ without the packages

@@ -103,6 +103,38 @@ def test_a_keypoint_outside_the_picture_follows_another_of_the_batch():
     assert heatmap_weights(outside, inside) == [[[1, 2, 1, 0, 1]], [[1, 2, 1, 0, 3]]]
 
 
+def converted(encoder):
+    """A sample of five keypoints of which three are left."""
+    xy, visible = keypoints()
+    mapping = [(0, 0), (2, 1), (4, 2)]
+    steps = [
+        dict(type='KeypointConverter', num_keypoints=3, mapping=mapping),
+        dict(type='GenerateTarget', encoder=encoder),
+        dict(type='PackPoseInputs'),
+    ]
+    results = dict(
+        img=np.zeros((SIZE[1], SIZE[0], 3), dtype=np.uint8),
+        keypoints=xy,
+        keypoints_visible=visible,
+        dataset_keypoint_weights=np.array([1, 2, 1, 1, 3], dtype=np.float32),
+    )
+    return Compose([TRANSFORMS.build(s) for s in steps])(results)['data_samples']
+
+
+@each
+def test_behind_a_keypoint_converter_the_data_sets_weights_are_of_others_and_do_not_count(deploy):
+    sample = converted(pair(deploy))
+    labels = sample.gt_instance_labels
+    for name in ('keypoint_weights', 'cross_weights', 'cross_own_weights'):
+        assert labels[name].tolist() == [[1, 1, 1]] and labels[name].dtype == torch.float32
+    (found,), weights = heatmap_samples([sample])
+    assert weights.tolist() == found.gt_instance_labels.keypoint_weights.tolist() == [[1, 1, 1]]
+    assert weights.dtype == torch.float32
+    message = r'codec\.use_dataset_keypoint_weights=True: .* 5 keypoints.* 3.*leave it out'
+    with pytest.raises(ValueError, match=message):
+        converted(pair(deploy, use_dataset_keypoint_weights=True))
+
+
 def test_a_data_set_without_weights_and_samples_of_an_older_version_are_taken():
     assert heatmap_weights(packed(pair(DEPLOYED['regression']), dataset=None)) == [
         [[1, 1, 1, 0, 1]]

@@ -70,7 +70,7 @@ def test_configs_of_tcd_teach_by_the_teachers_codec_in_all_pipelines(path, tmp_p
     task, cross = model.distill
     head = model.teachers[0].model.head
     assert isinstance(cfg.model.teachers[0].checkpoint, str)
-    assert task.balance is not None and head_input_size(head) == (64, 48)
+    assert task.balance is not None and head_input_size(head, 'teachers[0].config') == (64, 48)
     assert cross.loss_module.codec is head.decoder
     for ours, stock in zip(pipelines(cfg), pipelines(upstream(path, tmp_path))):
         assert [*ours[:-2], ours[-1]] == [*stock[:-2], stock[-1]]

@@ -4,7 +4,9 @@ import copy
 
 import pytest
 import torch
+import torch.nn.functional as F
 from mmengine.optim import OptimWrapper
+from mmpose.models.heads import HeatmapHead
 
 from mmpose_kd.ocd_tcd.entry import head_input_size
 
@@ -59,7 +61,7 @@ def test_a_teacher_with_deconvolutions_stays_bit_for_bit_as_it_is():
     frozen = model.teachers[0].model
     norms = [m for m in frozen.head.modules() if isinstance(m, torch.nn.BatchNorm2d)]
     assert len(norms) == 3
-    assert head_input_size(frozen.head) == (2, 1)
+    assert head_input_size(frozen.head, 'teachers[0].config') == (2, 1)
     before = copy.deepcopy(frozen.state_dict())
     wrapper = OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.1))
     adapter = model.distill[0].adapter.weight.detach().clone()
@@ -71,6 +73,35 @@ def test_a_teacher_with_deconvolutions_stays_bit_for_bit_as_it_is():
     assert not any(m.training for m in frozen.modules())
     assert not any(p.requires_grad or p.grad is not None for p in frozen.parameters())
     assert all(k.startswith(('student.', 'distill.0.adapter.')) for k in model.state_dict())
+
+
+class Enlarging(HeatmapHead):
+    """Makes its maps by interpolation."""
+
+    def forward(self, feats):
+        return F.interpolate(super().forward(feats), scale_factor=4, mode='bilinear')
+
+
+def test_the_size_that_a_head_reads_is_found_by_running_it():
+    shuffle, enlarging = plain_config(RESNET), plain_config(RESNET)
+    head = dict(in_channels=64, out_channels=K, decoder=shuffle['head']['decoder'])
+    layers = dict(deconv_out_channels=None, deconv_kernel_sizes=None)
+    shuffle['head'] = dict(type='PixelShuffleHead', mid_channels=16, **head)
+    enlarging['head'] = dict(type=Enlarging, **head, **layers)
+    same = dict(type='Conv2d', in_channels=64, out_channels=64, kernel_size=1)
+    for config, size in ((shuffle, (2, 1)), (enlarging, (4, 2))):
+        entry = {**TASK, 'adapter': same, 'resize': None if size == (2, 1) else 'areas'}
+        model = distiller(entry, teachers=[teacher(config)])
+        assert head_input_size(model.teachers[0].model.head, 'teachers[0].config') == size
+        assert model.loss(images(), samples())['loss_task'] > 0
+
+
+def test_a_head_whose_size_is_not_found_is_refused_when_the_model_is_built():
+    config = plain_config(RESNET)
+    config['head']['decoder']['heatmap_size'] = (10, 20)  # its layers make multiples of 8
+    message = r'teachers\[0\]\.config: head\.type=HeatmapHead: .*\(20, 10\).*heatmap_size'
+    with pytest.raises(ValueError, match=message):
+        distiller(TASK, teachers=[teacher(config)])
 
 
 @pytest.mark.parametrize('how', ['corners', 'areas', 'origin'])

@@ -143,6 +143,19 @@ def test_the_balance_makes_both_losses_pull_equally_at_the_feature(kind, weight)
 
 
 @two_kinds
+def test_of_several_outputs_the_balance_is_measured_at_the_one_that_heads_read(kind):
+    """Also where backward passes are run through the backbone with torch's checkpoint."""
+    found = []
+    for changes in ({}, dict(out_indices=(0, 1, 2, 3)), dict(out_indices=(1, 3), with_cp=True)):
+        config = ocd_of(kind)
+        config['backbone'].update(changes)
+        ocd = build(config)
+        losses = backward(ocd, samples(kind, 4))
+        found.append([float(losses['heatmap_factor']), ocd.head.balance.norms.tolist()])
+    assert found[0][0] != 1 and found[1] == found[0] and found[2] == found[0]
+
+
+@two_kinds
 def test_the_cross_loss_teaches_the_deployed_head_and_not_the_heatmap_head(kind):
     ocd = build(ocd_of(kind, heatmap_weight=1.0))
     losses = ocd.loss(images(2), samples(kind))

@@ -277,6 +277,22 @@ def test_rle_gets_the_weights_that_it_needs():
     assert entry['loss'] == head['cross'] and entry['weight'] == 300
 
 
+def test_heads_with_mmposes_older_settings_are_taken_as_mmpose_takes_them():
+    cfg = stock('simcc')
+    cfg.model.backbone = dict(type='ResNet', depth=18, out_indices=(2, 3))
+    cfg.model.head.update(
+        in_channels=(256, 512), input_transform='resize_concat', input_index=(0, 1),
+        in_featuremap_size=(12, 16),
+    )  # fmt: skip
+    assert OCD.misfit(cfg) is None and TCD.misfit(cfg) is None
+    with_ocd, losses = loss_of(OCD.distilled(cfg))
+    assert torch.isfinite(total(losses))
+    left = with_ocd.head.deployed().state_dict(with_ocd.state_dict())
+    plain = build(cfg.model, init=False).state_dict()
+    assert {k: v.shape for k, v in left.items()} == {k: v.shape for k, v in plain.items()}
+    assert torch.isfinite(total(loss_of(TCD.distilled(cfg, small_teacher()))[1]))
+
+
 def test_every_pipeline_of_a_training_gets_heatmaps():
     for made in (
         OCD.distilled(stock('rtmcc')),

@@ -77,6 +77,14 @@ def test_labels_that_the_loss_puts_through_a_softmax_are_taught_in_the_same_way(
         assert (found.softmax(-1) - expected).abs().sum() < 0.1  # of 2
 
 
+def test_a_loss_of_mmpose_1_1_has_one_beta_for_logits_and_labels():
+    head = simcc_head(dict(label_softmax=True, beta=4.0, label_beta=4.0), normalize=False)
+    heatmaps = encode(MSRA, np.array([[96.0, 128.0]]), 'heatmaps')[None]
+    expected = bound(CrossSimCCLoss(), head).teacher(heatmaps)
+    del head.loss_module.label_beta
+    assert torch.equal(bound(CrossSimCCLoss(), head).teacher(heatmaps), expected)
+
+
 def test_without_match_width_the_marginals_keep_the_heatmaps_width():
     loss = bound(CrossSimCCLoss(match_width=False), simcc_head())
     taught = axes(loss.teacher(encode(MSRA, [[96.0, 128.0]], 'heatmaps')[None]))[0]

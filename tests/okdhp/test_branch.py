@@ -1,8 +1,11 @@
 """Branches: how they start, how they may differ, and computing them twice to save memory."""
 
+import copy
+
 import pytest
 import torch
-from mmpose.models.necks import FeatureMapProcessor  # noqa: F401
+from mmpose.models.necks import FeatureMapProcessor
+from mmpose.registry import MODELS
 
 from ..helpers.models import (
     BACKBONES,
@@ -128,3 +131,29 @@ def test_a_neck_per_branch_works():
     ours, plain = randomize(build(ours)), build(plain)
     share_weights(plain, ours)
     assert torch.equal(total(train_losses(plain)), total(train_losses(ours)))
+
+
+def test_building_the_head_leaves_its_config_as_it_is():
+    config = okdhp_config(num_branches=2)
+    own = dict(config['head']['head'], deconv_out_channels=(16, 16, 16), _delete_=True)
+    config['head']['branches'] = [dict(), dict(head=own)]
+    before = copy.deepcopy(config)
+    MODELS.build(config['head'])
+    assert config == before
+
+
+@pytest.mark.parametrize('more', [{}, dict(_delete_=True)])
+def test_a_branch_may_have_a_neck_where_the_others_have_none(more):
+    config = okdhp_config(num_branches=2)
+    neck = dict(type='FeatureMapProcessor', **more)
+    config['head']['branches'] = [dict(), dict(neck=neck)]
+    plain, necked = build(config).head.branches
+    assert not hasattr(plain, 'neck') and isinstance(necked.neck, FeatureMapProcessor)
+
+
+@pytest.mark.parametrize('common', [None, dict(type='FeatureMapProcessor')])
+def test_a_neck_of_a_branch_is_named_with_the_branch(common):
+    config = okdhp_config(num_branches=2, neck=common)
+    config['head']['branches'] = [dict(), dict(neck=dict(type='FeatureMapProcessor', many=2))]
+    with pytest.raises(ValueError, match=r'^head\.branches\.1\.neck\.type='):
+        MODELS.build(config['head'])

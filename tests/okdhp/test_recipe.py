@@ -16,7 +16,17 @@ from mmpose_kd.okdhp import RECIPE
 from mmpose_kd.okdhp.recipe import default_split
 
 from ..helpers.configs import CONFIGS, offline, packed, shrunk, unscoped
-from ..helpers.models import BACKBONES, HOURGLASS, STACKED, okdhp_config, plain_config, total
+from ..helpers.models import (
+    BACKBONES,
+    HOURGLASS,
+    STACKED,
+    build,
+    images,
+    okdhp_config,
+    plain_config,
+    samples,
+    total,
+)
 
 COCO = 'mmpose::body_2d_keypoint/topdown_heatmap/coco/td-hm_'
 HRNET = f'{COCO}hrnet-w32_8xb64-210e_coco-256x192.py'
@@ -135,7 +145,7 @@ UDP = dict(type='UDPHeatmap', input_size=(32, 64), heatmap_size=(8, 16))
             "model.head.decoder.heatmap_type='combined'",
         ),
         (with_head(decoder=dict(UDP, heatmap_size=(4, 8))), r'head.decoder.heatmap_size .*\(4, 8'),
-        (whole(neck=dict(type='FeatureMapProcessor', many=2)), "model.head.neck.type='Feature"),
+        (whole(neck=dict(type='FeatureMapProcessor', many=2)), "model.neck.type='Feature"),
         (
             dict(
                 model=dict(
@@ -166,6 +176,22 @@ def test_what_does_not_fit_says_why(cfg, reason):
 )
 def test_configs_of_mmpose_that_do_not_fit_say_why(name):
     assert RECIPE.misfit(get_config(name)).startswith('model.')
+
+
+def test_heads_with_mmposes_older_settings_are_taken_as_mmpose_takes_them():
+    old = plain_config(BACKBONES['HRNet'])
+    old['backbone']['extra']['stage4']['multiscale_output'] = True
+    index, channels = (0, 1, 2, 3), (4, 8, 16, 32)
+    concat = dict(in_channels=channels, input_transform='resize_concat', input_index=index)
+    old['head'].update(**concat, extra=dict(final_conv_kernel=3))
+    before = copy.deepcopy(old)
+    assert RECIPE.misfit(dict(model=old)) is None
+    model = build(RECIPE.distilled(dict(model=old))['model'])
+    assert old == before
+    left = model.head.deployed().state_dict(model.state_dict())
+    stock = build(old).state_dict()
+    assert {k: v.shape for k, v in left.items()} == {k: v.shape for k, v in stock.items()}
+    assert torch.isfinite(total(model.loss(images(), samples())))
 
 
 def test_types_may_be_classes_or_have_a_scope():

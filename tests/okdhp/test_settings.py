@@ -21,6 +21,10 @@ SMALLER = dict(deconv_out_channels=(8, 8), deconv_kernel_sizes=(4, 4))  # half t
         (dict(deploy_branch=3), r'head.deploy_branch=3.*0 to 2'),
         (dict(ensemble_weight=-1), r'head.ensemble_weight=-1.*0'),
         (dict(kd_loss=dict(loss_weight=-0.5)), r'head.kd_loss.loss_weight=-0.5'),
+        (
+            dict(kd_loss=dict(type='FeatureMSELoss')),
+            r"head.kd_loss.type='FeatureMSELoss': .*\(student, teacher, target_weight\).*Heatmap",
+        ),
         (dict(kd_schedule=dict(type='cosine')), r"head.kd_schedule.type='cosine'.*ramp_up"),
         (dict(kd_schedule=dict(epochs=-2)), r'head.kd_schedule.epochs=-2'),
         (dict(kd_schedule=dict(epoch=5)), r'head.kd_schedule=.*epoch'),

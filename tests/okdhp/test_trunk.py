@@ -8,7 +8,7 @@ from mmengine.model import BaseModule
 from mmpose.registry import MODELS
 from torch import nn
 
-from mmpose_kd.okdhp.splits import build_piece, run_steps
+from mmpose_kd.okdhp.splits import Step, backbone_steps, build_piece, run_steps
 
 from ..helpers.models import (
     BACKBONES,
@@ -131,6 +131,37 @@ def test_a_kin_with_a_forward_of_its_own_is_refused():
     regnet = dict(type='RegNet', arch='regnetx_400mf')
     with pytest.raises(TypeError, match=r'RegNet is a ResNet with a forward of its own'):
         MODELS.build(dict(type='SharedTrunk', backbone=regnet, split='stage2'))
+
+
+class Chain(BaseModule):
+    """A backbone of two layers with something beside them."""
+
+    def __init__(self, beside):
+        super().__init__()
+        self.one, self.two = nn.Conv2d(3, 4, 1), nn.Conv2d(4, 8, 1)
+        if beside == 'scale':
+            self.scale = nn.Parameter(torch.ones(1))
+        elif beside == 'mean':
+            self.register_buffer('mean', torch.ones(1), persistent=False)
+        elif beside == 'norm.weight':
+            self.norm = nn.BatchNorm2d(4)
+
+
+@backbone_steps.register
+def _(backbone: Chain):
+    return [
+        Step('stem', ('one',), lambda net, x: net.one(x)),
+        Step('end', ('two',), lambda net, x: net.two(x), lambda x: (x,)),
+    ]
+
+
+@pytest.mark.parametrize('shared', [True, False])
+@pytest.mark.parametrize('beside', ['scale', 'mean', 'norm.weight'])
+def test_weights_that_no_step_lists_are_refused_by_name(beside, shared):
+    message = rf'backbone\.type: .*Chain has {beside}, .* put it into a submodule'
+    with pytest.raises(TypeError, match=message):
+        build_piece(dict(type=Chain, beside=beside), 'stem', shared=shared)
+    build_piece(dict(type=Chain, beside=None), 'stem', shared=shared)
 
 
 def test_output_of_the_trunk_cannot_be_mistaken_for_features():

@@ -33,6 +33,13 @@ def test_a_server_that_does_not_answer_is_asked_once_and_all_keys_are_named(monk
     assert not list(tmp_path.rglob('*.pth'))
 
 
+def test_a_file_in_the_home_folder_may_be_named_by_its_tilde(monkeypatch, tmp_path):
+    monkeypatch.setenv('HOME', str(tmp_path))
+    put(tmp_path / 'hrnet.pth', dict(state_dict={}))
+    sources = weight_sources(config('~/hrnet.pth'))
+    assert sources and not [m for m in missing_weights(sources) if '~' in m]
+
+
 def put(file, content):
     file.parent.mkdir(parents=True, exist_ok=True)
     torch.save(content, file)
