@@ -6,15 +6,9 @@ import sys
 from collections.abc import Sequence
 from typing import Optional
 
-#: what wrong input raises; anything else is a defect of ours and keeps its traceback
-MISTAKES = (
-    ValueError,
-    FileNotFoundError,
-    FileExistsError,
-    IsADirectoryError,
-    NotADirectoryError,
-    PermissionError,
-)
+#: what wrong input and a disk that cannot be used raise; anything else is a defect of ours and
+#: keeps its traceback
+MISTAKES = (ValueError, OSError)
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:

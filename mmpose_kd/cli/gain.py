@@ -103,11 +103,21 @@ def gain(
 
 
 def changes(pairs: tuple[str, ...]) -> Optional[dict]:
-    """``KEY=VALUE`` texts as MMEngine's command lines read them: by their keys, None if none."""
+    """``KEY=VALUE`` texts as MMEngine's command lines read them: by their keys, None if none.
+
+    Raises:
+        ValueError: One has a bracket without its other half.
+    """
     import argparse
 
     from mmengine.config import DictAction
 
     parser = argparse.ArgumentParser()
     parser.add_argument('--changes', nargs='+', action=DictAction)
-    return parser.parse_args(['--changes', *pairs]).changes if pairs else None
+    found: dict = {}
+    for pair in pairs:
+        try:
+            found.update(parser.parse_args(['--changes', pair]).changes)
+        except AssertionError as error:
+            raise ValueError(f'--cfg-options {pair}: {error}; close its brackets') from error
+    return found or None

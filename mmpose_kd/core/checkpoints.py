@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import re
 import zipfile
@@ -64,7 +65,9 @@ def write_checkpoint(content: dict, path: Union[str, Path]) -> None:
     Raises:
         OSError: It cannot be written.
     """
-    write_whole(path, lambda unfinished: torch.save(content, unfinished))
+    buffer = io.BytesIO()  # into a file, torch words a full disk in a way of its own
+    torch.save(content, buffer)
+    write_whole(path, lambda unfinished: unfinished.write_bytes(buffer.getbuffer()))
 
 
 def is_whole_checkpoint(path: Union[str, Path]) -> bool:

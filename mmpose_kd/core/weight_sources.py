@@ -73,19 +73,23 @@ def _found(node, prefix: str) -> Iterator[WeightSource]:
             yield from _found(value, f'{key}.')
 
 
-def take_out(sources: list[WeightSource]) -> list[str]:
+def take_out(sources: list[WeightSource], cfg: dict) -> list[str]:
     """Let a run do without some checkpoints, in place; what that means, in words.
 
     The model starts as its layers are initialised, teachers stay untrained, and in the place of
     the finished trainings that guide a run (:class:`~mmpose_kd.dskd.DSKDHook`) there are as many
-    copies of the run itself.
+    copies of the run itself. The first copy teaches after an epoch, so a run of one is made two.
 
     Args:
         sources: From :func:`weight_sources`.
+        cfg: The whole config.
     """
     hooks = {id(one.holder): one.holder for one in sources if one.use == GUIDE}
     for hook in hooks.values():
         hook.update(guides='snapshots', num_guides=len(hook['guides']), interval=1)
+    for name in ('max_epochs', 'max_iters') if hooks else ():
+        if (cfg.get('train_cfg') or {}).get(name) == 1:
+            cfg['train_cfg'][name] = 2
     for source in sources:
         if source.use != GUIDE:
             source.holder[source.place] = None

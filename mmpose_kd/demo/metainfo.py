@@ -9,6 +9,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
 
+from ..core.checks import is_whole
 from ..core.whole_files import write_whole
 
 SIGMA = 0.05  # of OKS, where none is known: between COCO's of an eye and of a hip
@@ -44,7 +45,8 @@ def metainfo_file(annotations: Path, out: Path, force: bool = False) -> Written:
         force: Whether a file that is there already is replaced.
 
     Raises:
-        DataError: The annotations cannot be read, or have different keypoints.
+        DataError: The annotations cannot be read, have different keypoints, or a skeleton of
+            others.
         FileExistsError: The file is there already.
         ValueError: ``out`` does not end in ``.py``.
     """
@@ -93,8 +95,20 @@ def _is_texts(names) -> bool:
 
 
 def write_dataset_info(category: dict, file: Path) -> None:
-    """Write the ``dataset_info`` of a COCO category, whose keypoints have names."""
+    """Write the ``dataset_info`` of a COCO category, whose keypoints have names.
+
+    Raises:
+        DataError: Its skeleton joins keypoints that it does not have.
+    """
     names = category['keypoints']
+    skeleton = category.get('skeleton') or []
+    for link in skeleton if isinstance(skeleton, list) else [skeleton]:
+        good = isinstance(link, list) and len(link) == 2
+        if not good or not all(is_whole(n) and 1 <= n <= len(names) for n in link):
+            raise DataError(
+                f'categories: skeleton has {link}: give pairs (a, b) of numbers of keypoints, '
+                f'1 <= a, b <= {len(names)}'
+            )
     partners = mirrored(names)
     info = dict(
         dataset_name=str(category.get('name', 'data')),
@@ -104,7 +118,7 @@ def write_dataset_info(category: dict, file: Path) -> None:
         },
         skeleton_info={
             i: dict(link=(names[a - 1], names[b - 1]), id=i, color=[51, 153, 255])
-            for i, (a, b) in enumerate(category.get('skeleton') or [])
+            for i, (a, b) in enumerate(skeleton)
         },
         joint_weights=[1.0] * len(names),
         sigmas=[SIGMA] * len(names),

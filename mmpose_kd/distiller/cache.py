@@ -42,7 +42,7 @@ class CacheKey(NamedTuple):
     """Which augmented picture an entry is about.
 
     Attributes:
-        person: Name of the person, see ``person_key`` of the transform ``FixedAugmentations``.
+        person: Name of the person under the settings of the transform ``FixedAugmentations``.
         variant: Number of the augmentation.
         picture: Checksum of the teacher's pixels. An entry of other pixels is never used.
     """
@@ -104,7 +104,7 @@ class TeacherCache:
         self.writes = True  # until there is no room
         self.warned: set[str] = set()
         self.num_read = self.num_written = self.num_computed = 0
-        settings = {'format': '1', 'store': store, 'region_size': str(self.region)}
+        settings = {'format': '2', 'store': store, 'region_size': str(self.region)}
         self._open({**fingerprint, **settings})
 
     def close(self) -> None:

@@ -81,10 +81,10 @@ class TeacherCacheHook(Hook):
                 f'{HOOK}: model.student.data_preprocessor.batch_augments changes the pictures '
                 'after the pipeline; leave it out'
             )
-        dataset = runner.train_dataloader.dataset
+        dataset, config = _data(runner)
         _check_pipeline(dataset, {model.teachers[n].view for n in read})
         of_run = {
-            **_flat(PIPELINE.rpartition('.')[0], _settings(runner)),
+            **_flat(PIPELINE.rpartition('.')[0], config),
             **_annotations(dataset),
             'samples': str(len(dataset)),
             **_flat(
@@ -127,14 +127,18 @@ def _what_is_read(model) -> dict[int, set[str]]:
 # ------------------------------------------------------------------ the fingerprint
 
 
-def _settings(runner: Runner) -> dict:
+def _data(runner: Runner) -> tuple:
+    """The training's data set and its config, without a wrapper that only seeds its samples."""
     config = (runner.cfg.get('train_dataloader') or {}).get('dataset')
     if not isinstance(config, dict):
         raise ValueError(
             f'{HOOK} needs the config of train_dataloader.dataset to know the data by; build the '
             'runner from a config'
         )
-    return config
+    dataset = runner.train_dataloader.dataset
+    while getattr(type(dataset), 'seeds_only', False):
+        dataset, config = dataset.dataset, config['dataset']
+    return dataset, config
 
 
 def _of_teacher(teacher) -> dict[str, str]:

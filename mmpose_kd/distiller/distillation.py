@@ -38,9 +38,9 @@ class Distillation(Entry):
         teacher: The same in the teachers.
         from_teachers: Numbers of the teachers, from 0. The loss is a weighted sum over them.
         teacher_weights: Their weights, in the same order; ``'confidence'`` weighs them for each
-            keypoint by the height of their maps' peaks, relative to one another; ``'labels'``
-            lets them teach only the keypoints that they find themselves, within 5 % of the
-            picture of the label. None: all 1.
+            keypoint by the height of the peaks of their maps (B, K, H, W), relative to one
+            another; ``'labels'`` lets them teach only the keypoints that they find themselves,
+            within 5 % of the picture of the label. None: all 1.
         adapter: Config of a module for the student's output, trained with the student and left
             out of the export: ``dict(type='Conv2d', in_channels=32, out_channels=48,
             kernel_size=1)``.
@@ -222,6 +222,13 @@ class Distillation(Entry):
             return dict(zip(self.from_teachers, self.teacher_weights))
         if self.teacher_weights == 'labels':
             return {n: self._found(output, data_samples) for n, output in outputs.items()}
+        for n, output in outputs.items():
+            if any(x.ndim != 4 for x in output):
+                raise ValueError(
+                    f"{self.key}.teacher_weights='confidence' compares the peaks of keypoint maps "
+                    f'(B, K, H, W), {self.teachers[n].key} has {[tuple(x.shape) for x in output]}:'
+                    " give teacher_weights='labels', or a number for each of from_teachers"
+                )
         peaks = {
             # a teacher without this keypoint has nothing to say about it
             n: (weights[n] > 0) * sum(x.flatten(2).amax(-1).clamp(min=0) for x in outputs[n])

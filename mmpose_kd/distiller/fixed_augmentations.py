@@ -59,7 +59,10 @@ class FixedAugmentations(BaseTransform):
         self.still_to_check = CHECKED_CALLS
 
     def transform(self, results: dict) -> Optional[dict]:
-        """Run the inner steps, and add ``results['augmentation'] = (person, variant)``.
+        """Run the inner steps, and add ``results['augmentation']``.
+
+        That is a pair: a name of the person under this transform's seed and steps, so that
+        another stage of the training with other ones has other names, and the variant's number.
 
         Args:
             results: A top-down sample with its picture.
@@ -86,7 +89,10 @@ class FixedAugmentations(BaseTransform):
                 results = run(step, results, seed)
                 if results is None:
                     return None
-        return {**results, 'augmentation': (person, variant)}
+        return {
+            **results,
+            'augmentation': (digest(self.seed, person, self.settings_text), variant),
+        }
 
     def _run_twice(self, step, results: dict, seed: str) -> Optional[dict]:
         again = {k: v if k == 'dataset' else copy.deepcopy(v) for k, v in results.items()}

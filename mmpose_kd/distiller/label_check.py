@@ -49,7 +49,7 @@ class LabelCheck:
             weight: Keypoint weights (B, K), 0 for one that is not taught. None: the labels'.
 
         Raises:
-            UselessTeacherError: The teacher finds fewer than the mean places do.
+            UselessTeacherError: The teacher finds fewer than the mean places do, or none.
         """
         labels = label_positions(data_samples)
         found = positions(kind, output)
@@ -76,7 +76,7 @@ class LabelCheck:
             f'{self.key} finds {100 * own:.1f} % of the first {count} labelled keypoints (within '
             f"5 % of the picture), each keypoint's mean place {100 * guessed:.1f} %"
         )
-        if own <= guessed:
+        if own < guessed or not own:
             raise UselessTeacherError(
                 f'{said}: it would teach errors. Give a checkpoint that was trained for these '
                 f'keypoints and pictures; for another order of keypoints {self.key}.keypoints; '

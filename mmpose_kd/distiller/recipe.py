@@ -46,6 +46,11 @@ def needs_view(teacher: dict, decoder, size: Optional[tuple[int, int]]) -> bool:
     return 'view' not in teacher and tuple(own) != tuple(size)
 
 
+def resize_for(decoder) -> str:
+    """How maps of a model with this codec are brought to another size, see ``resize``."""
+    return 'corners' if isinstance(decoder, UDPHeatmap) else 'origin'
+
+
 def add_views(cfg: dict, decoder) -> None:
     """A second crop for the teacher in all pipelines of training and validation, in place.
 

@@ -93,9 +93,9 @@ class PackPoseViews(PackPoseInputs):
         """As the stock transform, and two things more.
 
         View ``name`` of :class:`TeacherView` is in the sample as ``view_<name>``. After
-        :class:`FixedAugmentations` the sample's metainfo has ``augmentation``, a pair of person
-        and variant, and its own and each view's metainfo have ``picture``, a checksum of the
-        pixels.
+        :class:`FixedAugmentations` the sample's metainfo has ``augmentation``, a pair of a
+        name and the variant, and its own and each view's metainfo have ``picture``, a checksum
+        of the pixels.
         """
         packed = super().transform(results)
         sample, views = packed['data_samples'], results.get('views', {})

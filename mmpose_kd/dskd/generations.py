@@ -17,6 +17,7 @@ from ..core.checks import refusal
 from ..core.config_file import read_config
 from ..core.recipe import changed, type_name
 from ..core.sole_call import sole_call
+from ..core.whole_checkpoints import keep_whole_checkpoints
 from ..core.whole_files import write_whole
 from .recipe import HOOK, misfit
 
@@ -48,7 +49,7 @@ def train_generations(
     :class:`DSKDHook`. A config that has the hook without ``guides`` keeps its settings: bigger
     ``teachers`` then guide from generation 0 on, and the finished trainings join them.
 
-    Each runs in a process of its own, resumes from its last checkpoint, and is not run again
+    Each runs in a process of its own, resumes from its last whole checkpoint, and is not run again
     once it is finished. ``count`` of them cost somewhat more than ``count`` trainings: a guided
     step takes about one forward pass more for each guide.
 
@@ -126,37 +127,40 @@ def _train(cfg: Config, folder: Path) -> Generation:
     if not (folder / DONE).is_file():
         start = time.perf_counter()
         subprocess.run([sys.executable, '-m', __name__, str(path)], check=True)
-        about = dict(seconds=time.perf_counter() - start, checkpoint=_last_checkpoint(folder).name)
+        about = dict(seconds=time.perf_counter() - start, checkpoint=str(_last_checkpoint(folder)))
         write_whole(folder / DONE, lambda file: Path(file).write_text(json.dumps(about), 'utf-8'))
     about = json.loads((folder / DONE).read_text(encoding='utf-8'))
-    checkpoint = folder / Path(str(about['checkpoint'])).name
+    checkpoint = folder / str(about['checkpoint'])
     if not is_whole_checkpoint(checkpoint):
         raise ValueError(f'{checkpoint} is gone or cut: delete {folder / DONE} to train it again')
     return Generation(path, checkpoint, float(about['seconds']))
 
 
 def _last_checkpoint(folder: Path) -> Path:
-    """What MMEngine noted as the last one.
+    """What MMEngine noted as the last one, in the folder or in ``CheckpointHook.out_dir``.
 
     Raises:
-        ValueError: The config keeps none.
+        ValueError: The config keeps none on this machine.
     """
     note = folder / 'last_checkpoint'
     path = Path(note.read_text(encoding='utf-8').strip()) if note.is_file() else None
     if path is None or not path.is_file():
         raise ValueError(
-            f'{folder} has no last checkpoint: let default_hooks.checkpoint keep it (save_last)'
+            f'{folder} has no last checkpoint: let default_hooks.checkpoint keep it (save_last), '
+            'in a folder of this machine (out_dir)'
         )
-    return folder / path.name
+    return path.absolute()
 
 
 def main(path: str) -> None:
-    """Train one generation, from its last checkpoint on if there is one."""
+    """Train one generation, from its last whole checkpoint on if there is one."""
     from mmengine.runner import Runner
 
     cfg = Config.fromfile(path)
     cfg.resume = (Path(cfg.work_dir) / 'last_checkpoint').is_file()
-    Runner.from_cfg(cfg).train()
+    runner = Runner.from_cfg(cfg)
+    keep_whole_checkpoints(runner)
+    runner.train()
 
 
 if __name__ == '__main__':

@@ -17,7 +17,7 @@ from mmengine.registry import DefaultScope, init_default_scope
 from mmpose.registry import MODELS
 from torch import nn
 
-from ..core.checkpoints import CheckpointError, read_checkpoint
+from ..core.checkpoints import CheckpointError, read_checkpoint, write_checkpoint
 from ..core.checks import checked_bool, checked_choice, checked_path, refusal
 from ..core.config_file import ConfigError, read_config
 from ..core.deployed import Deployed, training_part
@@ -163,7 +163,7 @@ def export_student(
 
     with tempfile.TemporaryDirectory(dir=_existing(out), prefix='.export-') as folder:
         weights, script = Path(folder, 'student.pth'), Path(folder, 'student.py')
-        torch.save({'state_dict': plain_state, 'meta': meta}, weights)
+        write_checkpoint({'state_dict': plain_state, 'meta': meta}, weights)
         _write(student, script)
         again = _read(weights)['state_dict']
         plain = _load(Config.fromfile(script).model, again, 'the student does not load strictly')

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Optional
 
 from mmengine.config import Config
-from mmpose.registry import KEYPOINT_CODECS
+from mmpose.registry import KEYPOINT_CODECS, TRANSFORMS
 
 from ..core.checks import is_whole
 from ..core.config_file import ConfigError, read_config
@@ -108,7 +108,7 @@ LOADER_ONLY = ('persistent_workers', 'pin_memory', 'prefetch_factor')
 def _data(cfg: Config) -> dict:
     """What decides on the samples of training and test."""
     loaders = ('train_dataloader', 'test_dataloader')
-    found = {name: deployed_codecs(as_json(cfg[name])) for name in loaders}
+    found = {name: seen_by_student(as_json(cfg[name])) for name in loaders}
     for loader in found.values():
         for key in LOADER_ONLY:
             loader.pop(key, None)
@@ -121,7 +121,7 @@ def _data(cfg: Config) -> dict:
             dataset['data_prefix'] = {k: str(Path(root, v or '')) for k, v in folders}
     for key in ('batch_size', 'num_workers'):
         found['test_dataloader'].pop(key, None)
-    hooks = deployed_codecs(as_json(cfg.get('custom_hooks') or []))
+    hooks = seen_by_student(as_json(cfg.get('custom_hooks') or []))
     found['custom_hooks'] = [hook for hook in hooks if 'switch_pipeline' in hook]
     return found
 
@@ -141,16 +141,22 @@ def as_json(setting):
     return json.loads(json.dumps(setting, default=text), object_hook=without_scope)
 
 
-def deployed_codecs(setting):
-    """The setting with the deployed head's codec where one makes targets for training as well."""
+def seen_by_student(setting):
+    """The setting without what a teacher alone sees, and with the deployed head's codec.
+
+    Crops of a teacher's own, and targets for training alone, change nothing for the student.
+    :class:`FixedAugmentations` stays whole: its pictures depend on each of its steps.
+    """
     if isinstance(setting, list):
-        return [deployed_codecs(value) for value in setting]
-    if not isinstance(setting, dict):
+        found = [(value, seen_by_student(value)) for value in setting]
+        return [seen for value, seen in found if seen is not None or value is None]
+    kind = type_name(setting) if isinstance(setting, dict) else None
+    if kind is None or kind == 'FixedAugmentations':
         return setting
-    codec = KEYPOINT_CODECS.module_dict.get(type_name(setting))
-    if hasattr(codec, 'plain'):
-        return deployed_codecs(codec.plain(setting))
-    return {key: deployed_codecs(value) for key, value in setting.items()}
+    own = KEYPOINT_CODECS.module_dict.get(kind) or TRANSFORMS.module_dict.get(kind)
+    if hasattr(own, 'plain'):
+        return seen_by_student(own.plain(setting))
+    return {key: seen_by_student(value) for key, value in setting.items()}
 
 
 def differences(old, new, key: str = '') -> list[tuple]:

@@ -52,6 +52,8 @@ class SeededSamples(Dataset):
         ValueError: A setting that cannot be used.
     """
 
+    seeds_only = True  # so a teacher's cache is known by the wrapped data set
+
     def __init__(self, dataset: dict, seed: int):
         self.dataset = built_by(DATASETS, dataset, 'SeededSamples.dataset')
         self.seed = checked_whole(seed, 'SeededSamples.seed', least=0)

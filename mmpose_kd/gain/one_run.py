@@ -25,6 +25,7 @@ from ..core.checkpoints import read_checkpoint, whole_checkpoints, write_checkpo
 from ..core.deployed import training_part
 from ..core.sole_call import sole_call
 from ..core.weights import state_of
+from ..core.whole_checkpoints import KEPT
 from ..export import export_student, plain_config, training_hooks
 from ..records import learning_curve
 from ..version import __version__
@@ -102,8 +103,7 @@ def build_runner(folder: Path) -> Runner:
     init_default_scope(cfg.get('default_scope', 'mmpose'))
     work = folder / 'work'
     cfg.work_dir = str(work)
-    # two are kept: the older one is removed before the newer one is written
-    checkpoint = dict(type='CheckpointHook', interval=1, max_keep_ckpts=2)
+    checkpoint = dict(type='CheckpointHook', interval=1, max_keep_ckpts=KEPT)
     cfg.default_hooks = {**(cfg.get('default_hooks') or {}), 'checkpoint': checkpoint}
     start = newest_checkpoint(work)
     hooks: list[tuple[Hook, str]] = [

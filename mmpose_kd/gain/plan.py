@@ -11,6 +11,7 @@ from typing import Optional
 from mmengine.config import Config
 
 from ..core.checks import is_whole
+from ..core.recipe import type_name
 from .configs import SettingError, annotation_file, differences, short
 from .files import FileError, read_json, write_json, write_whole
 from .stretch import stretch
@@ -142,6 +143,9 @@ def run_config(out: Path, run: Run, cfg: Config) -> tuple[Config, dict]:
     settings['gain'] = {**asdict(run), **files}
     if run.persons is not None:
         subset(cfg, run.persons, out / 'subsets')
+        for hook in cfg.get('custom_hooks') or []:  # a cache is of one training set
+            if type_name(hook) == 'TeacherCacheHook':
+                hook.path = str(Path(hook.path, f'{run.persons}_persons'))
     return cfg, settings
 
 

@@ -7,8 +7,10 @@ from typing import Optional
 from mmengine.hooks import Hook, LoggerHook
 from mmengine.runner import Runner
 from mmpose.registry import HOOKS
+from torch import nn
 
 from ..core.checks import checked_whole
+from ..core.deployed import predicting_head
 from ..core.runner import check_hooks, unwrapped
 
 KEY = 'custom_hooks: AccuracyIntervalHook'
@@ -16,12 +18,14 @@ KEY = 'custom_hooks: AccuracyIntervalHook'
 
 @HOOKS.register_module()
 class AccuracyIntervalHook(Hook):
-    """Lets MMPose's heads compute ``acc_pose`` every few steps.
+    """Lets MMPose's ``HeatmapHead`` compute ``acc_pose`` every few steps.
 
-    They compute it in numpy in every step of the training, for which a GPU is waited for four to
+    It computes it in numpy in every step of the training, for which a GPU is waited for four to
     six times a step, and the logger shows one value of many. Losses, gradients and weights stay
-    the same to the last bit. For any top-down model: a stock one, one of this package, or the
-    student of a :class:`PoseDistiller`.
+    the same to the last bit. For any top-down model with this head or another one that reads
+    ``train_cfg.compute_acc`` (in MMPose 1.3.2 ``ViPNASHead`` and ``InternetHead``; OKDHP's): a
+    stock one, one of this package, or the student of a :class:`PoseDistiller`. With other heads
+    nothing changes, and a warning says so.
 
     Args:
         interval (int, optional): Steps from one computation to the next, counted in an epoch as
@@ -50,6 +54,12 @@ class AccuracyIntervalHook(Hook):
                 f'{KEY} needs a model with train_cfg, as MMPose has them, found '
                 f'{type(self._model).__name__}: leave it out'
             )
+        head = predicting_head(getattr(self._model, 'head', None))
+        if not reads_compute_acc(head):
+            runner.logger.warning(
+                f'{KEY.rpartition(" ")[2]} changes nothing: {type(head).__name__} does not read '
+                'train_cfg.compute_acc, as HeatmapHead does; leave the hook out'
+            )
         self._own = self._model.train_cfg
         every = [hook.interval for hook in runner.hooks if isinstance(hook, LoggerHook)]
         self._every = self.interval or (every or [1])[0]
@@ -65,3 +75,9 @@ class AccuracyIntervalHook(Hook):
     def after_train(self, runner: Runner) -> None:
         """Give the model its own ``train_cfg`` back."""
         self._model.train_cfg = self._own
+
+
+def reads_compute_acc(head: Optional[nn.Module]) -> bool:
+    """Whether a head's ``loss``, or one that it inherits, looks for ``train_cfg.compute_acc``."""
+    codes = (getattr(vars(base).get('loss'), '__code__', None) for base in type(head).__mro__)
+    return any(code is not None and 'compute_acc' in code.co_consts for code in codes)

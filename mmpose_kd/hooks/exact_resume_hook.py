@@ -6,22 +6,19 @@ import hashlib
 import os
 import random
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import torch
 from mmengine.dataset import RepeatDataset
 from mmengine.dist import get_rank
-from mmengine.hooks import CheckpointHook, Hook
+from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapperDict
-from mmengine.runner import IterBasedTrainLoop, Runner, find_latest_checkpoint
+from mmengine.runner import IterBasedTrainLoop, Runner
 from mmpose.registry import HOOKS
 
-from ..core.checkpoints import is_whole_checkpoint, whole_checkpoints
-from ..core.checks import refusal
 from ..core.random_state import random_states_kept
 from ..core.runner import check_hooks, datasets_of
-from ..core.whole_files import BACKEND
+from ..core.whole_checkpoints import keep_whole_checkpoints
 
 
 @HOOKS.register_module()
@@ -37,9 +34,11 @@ class ExactResumeHook(Hook):
 
     The pipeline's steps must draw from ``random``, ``numpy.random`` or torch, as MMPose's do.
 
-    Checkpoints are written whole or not at all, unless ``CheckpointHook`` is given a backend. If
-    the newest one was cut all the same (of a run without this hook, a copy that broke off), a
-    warning names it and ``--resume`` goes on from the one before.
+    Checkpoints are written whole or not at all, unless ``CheckpointHook`` is given a backend, and
+    two of them are kept where it is to keep one (``max_keep_ckpts=1``), as MMEngine removes the
+    older one before it writes the newer. If the newest one was cut all the same (of a run without
+    this hook, a copy that broke off), a warning names it and ``--resume`` goes on from the one
+    before, if there is one.
 
     Raises:
         ValueError: Before the training: ``randomness.seed`` is not set; the run counts
@@ -58,10 +57,7 @@ class ExactResumeHook(Hook):
     def before_run(self, runner: Runner) -> None:
         """See to whole checkpoints; look at the run's hooks: see :func:`check_hooks`."""
         check_hooks(runner, self)
-        for hook in runner.hooks:
-            if isinstance(hook, CheckpointHook):
-                write_whole_checkpoints(hook)
-        resume_from_whole_checkpoint(runner)
+        keep_whole_checkpoints(runner)
 
     def before_train(self, runner: Runner) -> None:
         """Look at the settings."""
@@ -155,46 +151,6 @@ class SeededPipeline:
         if packed is None:  # the data set draws another sample
             np.random.seed(int(_digest(*key, 'another')[:8], 16))
         return packed
-
-
-def write_whole_checkpoints(hook: CheckpointHook) -> None:
-    """Let MMEngine's hook write whole files, if it writes to a folder and has no other backend."""
-    on_server = '://' in str(hook.out_dir or '')
-    if hook.backend_args is None and hook.file_client_args is None and not on_server:
-        hook.backend_args = dict(backend=BACKEND)
-
-
-def resume_from_whole_checkpoint(runner: Runner) -> None:
-    """Pass over a checkpoint that was cut, before MMEngine resumes from it.
-
-    Raises:
-        ValueError: There is none before it; or it is the one that ``load_from`` names.
-    """
-    if not runner._resume:
-        return
-    named = runner._load_from
-    if named is not None:
-        if os.path.isfile(named) and not is_whole_checkpoint(named):
-            raise refusal('load_from', named, 'it was cut or is damaged, give the one before it')
-        return
-    latest = find_latest_checkpoint(runner.work_dir)
-    elsewhere = latest is not None and (
-        '://' in latest or os.path.isdir(latest)
-    )  # not ours to read
-    if latest is None or elsewhere or is_whole_checkpoint(latest):
-        return
-    folder = Path(latest).parent if latest else Path(runner.work_dir)
-    whole = [path for path in whole_checkpoints(folder) if path != Path(latest)]
-    name = latest or f'{runner.work_dir}/last_checkpoint'
-    if not whole:
-        raise ValueError(
-            f'resume=True: {name} was cut or is missing, and there is no whole checkpoint before '
-            f'it in {folder}: give one as load_from, or begin anew without resume'
-        )
-    runner._load_from = str(whole[-1])
-    runner.logger.warning(
-        f'resume: {name} was cut or is missing; the run goes on from {whole[-1]}, the one before'
-    )
 
 
 def _digest(*parts) -> str:

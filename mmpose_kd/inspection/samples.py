@@ -86,7 +86,8 @@ def photographs(cfg: Config, stated: dict, paths: Sequence[Path]) -> Items:
     """
     config = _dataset_config(cfg)
     pipeline = Compose([TRANSFORMS.build(one) for one in config.get('pipeline') or []])
-    kind = DATASETS.get(config.get('type', ''))
+    kind = config.get('type', '')
+    kind = kind if isinstance(kind, type) else DATASETS.get(kind)
     meta = dict(stated)
     if kind is not None and hasattr(kind, '_load_metainfo'):
         meta = kind._load_metainfo(config.get('metainfo')) or meta

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from mmpose.codecs import UDPHeatmap
 from mmpose.models.heads import HeatmapHead
 from mmpose.registry import KEYPOINT_CODECS
 from torch import Tensor, nn
@@ -34,7 +33,7 @@ from ..core.recipe import (
     without_values,
 )
 from ..distiller.model_config import model_config
-from ..distiller.recipe import VIEW, add_views, checked_teacher, needs_view
+from ..distiller.recipe import VIEW, add_views, checked_teacher, needs_view, resize_for
 from .entry import head_input_size, teaching_head
 from .representation import representation_of
 
@@ -278,8 +277,7 @@ def _adapter(feature: Tensor, head: HeatmapHead) -> dict:
     adapter.update(kernel_size=1)
     if wanted == (height, width):
         return dict(adapter=adapter)
-    how = 'corners' if isinstance(head.decoder, UDPHeatmap) else 'origin'
-    return dict(adapter=adapter, resize=how)
+    return dict(adapter=adapter, resize=resize_for(head.decoder))
 
 
 # ------------------------------------------------------------------------ what both need

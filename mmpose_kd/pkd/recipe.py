@@ -13,7 +13,7 @@ from ..core.recipe import (
     without_values,
 )
 from ..distiller.model_config import model_config
-from ..distiller.recipe import VIEW, add_views, checked_teacher, needs_view
+from ..distiller.recipe import VIEW, add_views, checked_teacher, needs_view, resize_for
 
 FEATURE = 'head.deconv_layers'
 
@@ -39,6 +39,10 @@ def distilled(cfg: dict, teacher: dict) -> dict:
         teacher = {**teacher, 'view': VIEW}
     loss = dict(type='PearsonFeatureLoss', loss_weight=0.001)
     entry = dict(name='pkd', loss=loss, student=FEATURE, teacher=FEATURE)
+    maps = getattr(head.decoder, 'heatmap_size', None)  # the features are as large
+    wanted = (student.get('decoder') or {}).get('heatmap_size')
+    if None not in (maps, wanted) and tuple(maps) != tuple(wanted):
+        entry['resize'] = resize_for(head.decoder)
     model = dict(type='PoseDistiller', student=cfg['model'], teachers=[teacher], distill=[entry])
     hooks = (dict(type='TeacherMetricsHook'),) if cfg.get('val_dataloader') else ()
     made = changed(cfg, model_config(model, 'model'), hooks)

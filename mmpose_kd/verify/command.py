@@ -77,6 +77,7 @@ def verify(settings: Settings) -> Report:
     cfg = _config_of(settings)
     stated = cfg.train_dataloader.get('batch_size')
     workers = cfg.train_dataloader.get('num_workers', 0)
+    length = dict(cfg.train_cfg)
     left_out = _check_what_is_needed(cfg, settings)
     if settings.batch_size is not None:
         cfg.train_dataloader['batch_size'] = settings.batch_size
@@ -88,6 +89,10 @@ def verify(settings: Settings) -> Report:
             found = measured(cfg, settings.device, settings.num_images)
         except Exception as error:  # whatever is wrong in a config
             raise VerifyError(f'the dry run fails: {told(error)}') from error
+    if found.epochs is None:  # the run's own length, of which a dry run may need more
+        found.iterations = length.get('max_iters', found.iterations)
+    else:
+        found.epochs = length.get('max_epochs', found.epochs)
     infinite = [name for name, value in found.losses.items() if not abs(value) < float('inf')]
     if infinite:
         raise VerifyError(f'the dry run gives {infinite[0]}={found.losses[infinite[0]]}')
@@ -123,7 +128,7 @@ def _check_what_is_needed(cfg: Config, settings: Settings) -> list[str]:
     sources = weight_sources(cfg._cfg_dict)
     left_out = []
     if not settings.weights:
-        left_out = take_out(sources)
+        left_out = take_out(sources, cfg._cfg_dict)
         sources = []
     missing += missing_weights([one for one in sources if not one.is_address])
     if not missing:

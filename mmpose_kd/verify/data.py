@@ -90,14 +90,13 @@ def missing_files(cfg: dict) -> Iterator[str]:
             continue
         for name, path in _files_of(dataset).items():
             whole = path if name.endswith('_file') and name != 'ann_file' else _join(root, path)
-            inside = any(whole.startswith(gone) for gone in lacking)
-            if _is_lost(whole) and not inside:
+            if _is_lost(whole) and not _is_in(whole, lacking):
                 kind = 'folder of pictures' if name.startswith('data_prefix') else 'file'
                 where = 'not there' if whole == path else f'{whole} is not there'
                 text = f'{where}: {_give(f"this {kind}")}'
                 yield str(refusal(f'{key}.{name}', path, text))
     for name, path in _annotations(cfg.get('val_evaluator'), 'val_evaluator'):
-        if _is_lost(path) and not any(path.startswith(gone) for gone in lacking):
+        if _is_lost(path) and not _is_in(path, lacking):
             text = f'not there: put the annotations of the validation there, or {_MOVE}'
             yield str(refusal(name, path, text))
 
@@ -111,6 +110,10 @@ def _give(what: str) -> str:
 
 def _is_lost(path: str) -> bool:
     return bool(path) and '://' not in path and not os.path.exists(path)
+
+
+def _is_in(path: str, folders: set[str]) -> bool:
+    return any(f'{path}/'.startswith(f'{folder.rstrip("/")}/') for folder in folders)
 
 
 def _join(root: str, path: str) -> str:

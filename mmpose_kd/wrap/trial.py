@@ -71,7 +71,7 @@ def tried(config: Config) -> Trial:
         TrialError: It cannot; the message is one line.
     """
     cfg = copied(config)
-    without = take_out([s for s in weight_sources(cfg._cfg_dict) if s.is_address])
+    without = take_out([s for s in weight_sources(cfg._cfg_dict) if s.is_address], cfg._cfg_dict)
     left_out = [f'{words}, as the weights stand at an address' for words in without]
     with apart(cfg.get('default_scope') or 'mmpose') as folder:
         left_out += leave_nothing(cfg, folder)

@@ -1,6 +1,7 @@
 """The commands of ``mmpose-kd``: exit codes, messages of one line, help."""
 
 import ast
+import errno
 import os
 import re
 import signal
@@ -191,6 +192,26 @@ def test_without_click_one_line_says_what_to_install(monkeypatch, capsys):
     assert capsys.readouterr().err == (
         'mmpose-kd: error: the command needs click: pip install click\n'
     )
+
+
+@pytest.mark.parametrize('number', [errno.EROFS, errno.ENOSPC, errno.EIO])
+def test_a_disk_that_cannot_be_written_is_one_line(monkeypatch, capsys, number):
+    def full(*_, **__):
+        raise OSError(number, os.strerror(number), 'out')
+
+    monkeypatch.setattr('mmpose_kd.demo.draw_dataset', full)
+    leaves_with(1, 'make-data', 'out')
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith('mmpose-kd: error: ') and os.strerror(number) in line
+
+
+@pytest.mark.parametrize('name', ['gain', 'verify', 'generations'])
+def test_a_change_with_a_bracket_missing_is_named(tmp_path, capsys, name):
+    more = {'gain': ('--out', 'o'), 'generations': ('--work-dir', 'o'), 'verify': ()}[name]
+    configs = ('a.py', 'b.py') if name == 'gain' else ('a.py',)
+    leaves_with(1, name, *configs, *more, '--cfg-options', 'b=1', 'train_cfg.a=[1,2')
+    [line] = capsys.readouterr().err.splitlines()
+    assert '--cfg-options train_cfg.a=[1,2: ' in line and 'close its brackets' in line
 
 
 def test_a_defect_of_ours_keeps_its_traceback(monkeypatch):

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from mmpose_kd.cli import progress
 from mmpose_kd.cli.progress import steps_shown
-from mmpose_kd.core.steps import step
+from mmpose_kd.core.steps import heard_by, step
 
 
 @pytest.fixture(autouse=True)
@@ -54,5 +54,9 @@ def test_the_bar_goes_when_the_command_is_interrupted(monkeypatch):
     assert out.getvalue().rstrip().endswith('\x1b[2K')
 
 
-def test_a_step_that_nobody_hears_is_nothing():
-    step('reading')
+def test_a_step_that_nobody_hears_is_nothing(capfd):
+    heard = []
+    with heard_by(heard.append):
+        step('reading')
+    step('writing')
+    assert heard == ['reading'] and capfd.readouterr() == ('', '')

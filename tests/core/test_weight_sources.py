@@ -1,5 +1,8 @@
 """The checkpoints that a config names: found, and taken out."""
 
+import pytest
+
+from mmpose_kd import DSKDHook
 from mmpose_kd.core.weight_sources import GUIDE, START, TEACHER, take_out, weight_sources
 
 ADDRESS = 'https://models.invalid/hrnet.pth'
@@ -30,9 +33,21 @@ def test_every_checkpoint_of_a_config_is_found_by_its_key():
     }
 
 
+@pytest.mark.parametrize(
+    'length', [dict(max_epochs=1), dict(max_epochs=7), dict(by_epoch=False, max_iters=1)]
+)
+def test_copies_of_the_run_guide_one_of_any_length(length):
+    cfg = {**config(), 'train_cfg': dict(length)}
+    take_out(weight_sources(cfg), cfg)
+    hook = DSKDHook(**{k: v for k, v in cfg['custom_hooks'][0].items() if k != 'type'})
+    (name,) = [key for key in length if key.startswith('max_')]
+    assert hook.plan.steps(cfg['train_cfg'][name])[0] == 1
+    assert cfg['train_cfg'][name] == max(length[name], 2)
+
+
 def test_a_run_can_do_without_them():
     cfg = config()
-    words = take_out(weight_sources(cfg))
+    words = take_out(weight_sources(cfg), cfg)
     assert weight_sources(cfg) == []
     assert cfg['model']['backbone']['init_cfg'] is None and cfg['load_from'] is None
     assert cfg['custom_hooks'][0]['guides'] == 'snapshots'

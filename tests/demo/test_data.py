@@ -139,6 +139,10 @@ MISTAKES = {
         lambda f: change(f / 'val.json', lambda c: c['categories'][0]['keypoints'].reverse()),
         'different keypoints',
     ),
+    'a skeleton from 0': (
+        lambda f: change(f / 'train.json', lambda c: c['categories'][0].update(skeleton=[[0, 1]])),
+        r'skeleton has \[0, 1\].*1 <= a, b <= 3',
+    ),
     'too few numbers': (
         lambda f: change(f / 'train.json', lambda c: c['annotations'][0]['keypoints'].pop()),
         "has 8 numbers in 'keypoints', the category has 3 names",
@@ -166,6 +170,15 @@ def test_what_is_missing_is_told(own, tmp_path, name):
     spoil(own)
     with pytest.raises(DataError, match=message):
         prepare(own, tmp_path / 'out', {'train': 100, 'val': 100})
+
+
+@pytest.mark.parametrize('link', [[1, 4], [-1, 2], [1], [1, 2, 3], [1, 'nose'], 2, [1, 2.0]])
+def test_a_skeleton_of_no_keypoints_is_told(own, tmp_path, capsys, link):
+    change(own / 'val.json', lambda c: c['categories'][0].update(skeleton=[[1, 2], link]))
+    out = tmp_path / 'metainfo.py'
+    assert main(['metainfo', str(own / 'val.json'), '--out', str(out)]) == 1
+    assert f'skeleton has {link}: give pairs (a, b)' in capsys.readouterr().err
+    assert not out.exists()
 
 
 @pytest.mark.parametrize('method', RECIPES)

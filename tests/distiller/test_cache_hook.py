@@ -14,6 +14,7 @@ import pytest
 import torch
 from mmcv.transforms import BaseTransform
 from mmengine.config import Config
+from mmengine.dataset import Compose
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmpose.registry import HOOKS, TRANSFORMS
@@ -64,6 +65,18 @@ class CountTeacherRuns(Hook):
 
     def before_train_epoch(self, runner):
         self.epochs.append(0)
+
+
+@HOOKS.register_module()
+class SecondStage(Hook):
+    """Another pipeline from the second epoch on, as MMDetection's PipelineSwitchHook gives it."""
+
+    def __init__(self, switch_pipeline):
+        self.pipeline = switch_pipeline
+
+    def before_train_epoch(self, runner):
+        if runner.epoch == 1:
+            runner.train_dataloader.dataset.pipeline = Compose(self.pipeline)
 
 
 @pytest.fixture(scope='module')
@@ -220,6 +233,23 @@ def test_features_views_two_teachers_and_ema_have_their_place(data, tmp_path, te
         'teacher0.sqlite',
         'teacher1.sqlite',
     }
+
+
+@pytest.mark.parametrize(
+    ('change', 'runs'), [({}, 1), ({'transforms': RANDOM[2:]}, 2), ({'seed': 1}, 2)]
+)
+def test_a_second_stage_has_entries_of_its_own(data, tmp_path, teacher, change, runs):
+    cfg = cached(data, tmp_path, tmp_path / 'cache', teacher, epochs=3)
+    steps = cfg['train_dataloader']['dataset']['pipeline']
+    steps[2]['variants'] = 1
+    second = [*steps[:2], {**steps[2], **change}, *steps[3:]]
+    cfg['custom_hooks'].append(dict(type='SecondStage', switch_pipeline=second))
+    first = train(cfg)
+    persons = len(first.train_dataloader.dataset)
+    assert counted(first) == [persons, (runs - 1) * persons, 0]
+    assert entries(tmp_path / 'cache') == runs * persons
+    again = train(cfg)
+    assert counted(again) == [0, 0, 0] and same(weights(first), weights(again))
 
 
 # ------------------------------------------------------------------ what is refused

@@ -196,3 +196,12 @@ def test_confidence_is_finite_where_no_teacher_sees_anything():
     nothing = {n: [torch.zeros(1, 5, 4, 4)] for n in (0, 1)}
     loss = model.distill[0](batch_of([torch.rand(1, 5, 4, 4)], nothing, torch.ones(1, 5)))
     assert loss == 0
+
+
+@pytest.mark.parametrize('shape', [(1, 5, 2), (1, 5, 64)], ids=['coordinates', 'bins'])
+def test_confidence_is_refused_where_a_teacher_has_no_maps(shape):
+    model = distiller(dict(from_teachers=[0, 1], teacher_weights='confidence'), teachers=TWO)
+    given = {n: [torch.rand(shape)] for n in (0, 1)}
+    message = r"distill\[0\]\.teacher_weights='confidence'.*\(1, 5, .*teacher_weights='labels'"
+    with pytest.raises(ValueError, match=message):
+        model.distill[0](batch_of([torch.rand(shape)], given, torch.ones(1, 5)))

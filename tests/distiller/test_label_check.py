@@ -48,6 +48,28 @@ def test_a_teacher_that_errs_a_little_teaches():
     assert check.done
 
 
+def test_a_perfect_teacher_teaches_where_labels_hardly_vary():
+    check = LabelCheck('model.teachers[0]')
+    batch, labels = people(1)
+    for _ in range(250):  # one picture, again and again
+        check.add('coordinates', [labels], batch, None)
+    assert check.done
+
+
+def test_a_teacher_that_finds_nothing_is_refused_where_the_mean_places_do_not_either():
+    check = LabelCheck('model.teachers[0]')
+    place = dict(keypoint_weights=torch.ones(1, KEYPOINTS))
+    corners = [torch.full((1, KEYPOINTS, 2), float(i)) for i in (0, 1)]
+    batch = [
+        PoseDataSample(gt_instance_labels=InstanceData(keypoint_labels=x, **place))
+        for x in corners
+    ]
+    found = torch.cat(corners[::-1])
+    with pytest.raises(UselessTeacherError, match=r'finds 0\.0 % .*mean place 0\.0 %'):
+        for _ in range(100):
+            check.add('coordinates', [found], batch, None)
+
+
 @pytest.mark.parametrize(
     'teach',
     [

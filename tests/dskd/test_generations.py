@@ -1,10 +1,13 @@
 """Full generations: whole trainings, each guided by the finished ones before it."""
 
+import copy
+
 import pytest
 import torch
 from mmengine.config import Config
 
 from mmpose_kd.cli import main
+from mmpose_kd.core.checkpoints import is_whole_checkpoint
 from mmpose_kd.dskd import generations
 
 from ..helpers.dskd_runs import dskd_config, saved, with_17, without_dskd
@@ -50,6 +53,25 @@ def test_one_command_trains_guides_exports_and_goes_on(plain, tmp_path, capfd, m
 
     assert main([*arguments, '--cfg-options', 'train_cfg.max_epochs=4']) == 1
     assert 'is another config' in capfd.readouterr().err
+
+
+def test_checkpoints_elsewhere_are_found_and_a_training_goes_on_from_a_whole_one(plain, tmp_path):
+    cfg = Config.fromfile(plain)
+    cfg.custom_hooks = []  # no ExactResumeHook
+    place = str(tmp_path / 'elsewhere')
+    cfg.default_hooks.checkpoint.update(out_dir=place, max_keep_ckpts=1)
+    folder = tmp_path / 'out/generation_0'
+    found = generations._train(copy.deepcopy(cfg), folder).checkpoint
+    assert found == tmp_path / 'elsewhere/generation_0/epoch_3.pth' and is_whole_checkpoint(found)
+    assert generations._train(copy.deepcopy(cfg), folder).checkpoint == found
+
+    # as if it had been stopped while it wrote its last checkpoint
+    (folder / generations.DONE).unlink()
+    found.write_bytes(found.read_bytes()[:5000])
+    before = found.with_name('epoch_2.pth').stat().st_mtime_ns
+    assert generations._train(copy.deepcopy(cfg), folder).checkpoint == found
+    assert is_whole_checkpoint(found)
+    assert found.with_name('epoch_2.pth').stat().st_mtime_ns == before
 
 
 def test_a_config_that_dskd_does_not_fit_is_refused_before_any_training(plain, tmp_path, capfd):

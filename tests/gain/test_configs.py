@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
+from mmpose_kd.core.recipe import RECIPES
 from mmpose_kd.gain.configs import SettingError, check_pair, load_config
 
-from ..helpers.models import SIZE, plain_config
+from ..helpers.models import CODEC, SIZE, plain_config
 from ..helpers.runs import run_config
 
 
@@ -59,6 +60,32 @@ def test_heatmaps_beside_the_deployed_heads_targets_are_the_same_data(pair):
     step.encoder.deploy.sigma = 3
     with pytest.raises(SettingError, match=r'ocd.py: .*encoder\.sigma=3'):
         check_pair(plain, ocd, 'ocd.py')
+
+
+def test_a_teachers_view_of_its_own_is_the_same_data(pair):
+    plain = load_config(pair[0])
+    config = plain_config()
+    config['head'].update(
+        out_channels=17, decoder=dict(CODEC, input_size=(64, 128), heatmap_size=(16, 32))
+    )
+    teacher = dict(config=config, checkpoint=None)
+    made = Config(RECIPES['pkd'].distilled(plain.to_dict(), teacher))
+    steps = [step.type for step in made.train_dataloader.dataset.pipeline]
+    assert 'TeacherView' in steps and steps[-1] == 'PackPoseViews'
+    check_pair(plain, made, 'pkd.py')
+
+    steps = made.train_dataloader.dataset.pipeline
+    fixed = dict(type='FixedAugmentations', transforms=steps[2:6])
+    made.train_dataloader.dataset.pipeline = [*steps[:2], fixed, *steps[6:]]
+    with pytest.raises(SettingError, match=r'pkd\.py: train_dataloader\.dataset\.pipeline='):
+        check_pair(plain, made, 'pkd.py')
+    own = plain.train_dataloader.dataset.pipeline
+    without = dict(type='FixedAugmentations', transforms=own[2:5])  # and so other augmentations
+    plain.train_dataloader.dataset.pipeline = [*own[:2], without, *own[5:]]
+    with pytest.raises(SettingError, match=r'dataset\.pipeline\.2\.transforms='):
+        check_pair(plain, made, 'pkd.py')
+    plain.train_dataloader.dataset.pipeline = [*own[:2], fixed, *own[5:]]
+    check_pair(plain, made, 'pkd.py')
 
 
 def test_the_plain_config_names_the_weights_to_start_from(pair):

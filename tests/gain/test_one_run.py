@@ -1,6 +1,7 @@
 """One training: resumed exactly, and exported as a stock model."""
 
 import json
+import sqlite3
 
 import pytest
 import torch
@@ -9,10 +10,14 @@ from mmengine.hooks import Hook
 
 from mmpose_kd.core.checkpoints import read_checkpoint
 from mmpose_kd.gain import one_run, start
+from mmpose_kd.gain.files import read_json
 from mmpose_kd.gain.plan import Run
 from mmpose_kd.records import learning_curve
 
+from ..helpers.distillers import ENTRY, saved_teacher
 from ..helpers.gain import folders
+from ..helpers.models import plain_config
+from ..helpers.runs import run_config
 
 
 class Stop(Hook):
@@ -40,6 +45,48 @@ def test_a_resumed_run_ends_with_the_same_weights_to_the_last_bit(pair, tmp_path
     for folder in (whole, parts):
         assert len(json.loads((folder / 'progress.json').read_text())['seconds']) == 3
         assert list(learning_curve(folder / 'work')) == [1, 2, 3]
+
+
+@pytest.fixture
+def cached_pair(data, tmp_path):
+    """Paths of a plain config and one whose teacher's outputs are kept in a folder."""
+    model = plain_config()
+    model['head']['out_channels'] = 17
+    cfg = run_config(data, tmp_path, model)
+    cfg['custom_hooks'] = []
+    steps = cfg['train_dataloader']['dataset']['pipeline']
+    fixed = dict(type='FixedAugmentations', transforms=[dict(type='RandomFlip'), steps[2]])
+    steps[2:] = [dict(fixed, variants=2), steps[3], dict(type='PackPoseViews')]
+    Config(cfg).dump(tmp_path / 'plain.py')
+    entry = dict(ENTRY, name='kd')
+    cfg['model'] = dict(
+        type='PoseDistiller',
+        student=model,
+        teachers=[saved_teacher(tmp_path)],
+        distill=[entry],
+    )
+    cfg['custom_hooks'] = [dict(type='TeacherCacheHook', path=str(tmp_path / 'cache'))]
+    Config(cfg).dump(tmp_path / 'kd.py')
+    return [str(tmp_path / name) for name in ('plain.py', 'kd.py')]
+
+
+def test_all_seeds_share_a_teachers_cache_and_each_training_set_has_its_own(cached_pair, tmp_path):
+    known = folders(cached_pair, tmp_path / 'out')
+    stored = {}
+    for run in [Run('kd', persons, 1, seed) for persons in (None, 8, 6) for seed in (0, 1)]:
+        folder = known.prepare(run)
+        one_run.train(folder)
+        assert read_json(folder / 'progress.json')['samples'] == (run.persons or 15)
+        known.check(run)
+        for file in (tmp_path / 'cache').rglob('*.sqlite'):
+            with sqlite3.connect(file) as db:
+                rows = db.execute('SELECT count(DISTINCT person) FROM outputs').fetchone()[0]
+                stored[file.relative_to(tmp_path).as_posix()] = rows
+    assert stored == {
+        'cache/teacher0.sqlite': 15,
+        'cache/8_persons/teacher0.sqlite': 8,
+        'cache/6_persons/teacher0.sqlite': 6,
+    }
 
 
 def test_a_method_that_is_a_hook_is_exported_as_the_plain_model(pair, tmp_path):

@@ -8,6 +8,7 @@ import torch
 from mmpose.models.heads import HeatmapHead, IntegralRegressionHead
 from torch import nn
 
+from mmpose_kd.core.deployed import predicting_head
 from mmpose_kd.hhd.integral_head import UnbiasedIntegralHead
 from mmpose_kd.hhd.loss import HHDLoss
 
@@ -63,7 +64,10 @@ def test_a_student_without_a_soft_argmax_is_refused_in_every_mode(head, name, se
 @pytest.mark.parametrize('mode', ['aligned', 'released'])
 @pytest.mark.parametrize('kind', ['integral', 'dsnt'])
 def test_a_soft_argmax_inside_a_head_of_two_is_found(kind, mode):
-    HHDLoss(mode, beta=1.0).bind(build(ocd_of(kind), init=False).head)
+    head, loss = build(ocd_of(kind), init=False).head, HHDLoss(mode)
+    predicting_head(head).beta = 3.0
+    loss.bind(head)
+    assert loss.beta == (3.0 if mode == 'aligned' else None)
 
 
 def test_another_head_says_by_its_beta_that_it_has_a_soft_argmax():

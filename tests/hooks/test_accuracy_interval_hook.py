@@ -10,7 +10,8 @@ from mmpose_kd.hooks import AccuracyIntervalHook
 
 from ..helpers.distillers import distiller_config, untrained
 from ..helpers.dskd_runs import dskd_config, make_runner, train, with_17, without_dskd
-from ..helpers.models import HRNET, plain_config
+from ..helpers.models import HOURGLASS, HRNET, build, okdhp_config, plain_config
+from ..helpers.ocd import ocd_of, plain_of
 from ..helpers.runs import draw
 
 
@@ -87,3 +88,32 @@ def test_a_config_without_accuracy_stays_without_and_a_wrong_interval_is_named(
     del runner.model.train_cfg
     with pytest.raises(ValueError, match='needs a model with train_cfg'):
         runner.train()
+
+
+def feature_distiller(student):
+    entry = dict(loss=dict(type='PearsonFeatureLoss'), student='backbone', teacher='backbone')
+    return distiller_config(entry, student=student, teachers=[untrained(plain_config())])
+
+
+@pytest.mark.parametrize(
+    ('model', 'named'),
+    [
+        (plain_config(), None),
+        (okdhp_config(), None),
+        (plain_config(HOURGLASS), 'CPMHead'),
+        (plain_of('rtmcc'), 'RTMCCHead'),
+        (ocd_of('regression'), 'RegressionHead'),
+        (feature_distiller(plain_of('simcc')), 'SimCCHead'),
+    ],
+    ids=lambda value: value['type'] if isinstance(value, dict) else str(value),
+)
+def test_a_head_that_always_computes_it_is_named_before_the_training(
+    data, tmp_path, monkeypatch, model, named
+):
+    runner = make_runner(with_hook(run_of(data, tmp_path, with_17()), tmp_path))
+    runner.model = build(model)
+    said = []
+    monkeypatch.setattr(runner.logger, 'warning', said.append)
+    next(h for h in runner.hooks if isinstance(h, AccuracyIntervalHook)).before_train(runner)
+    assert len(said) == (named is not None)
+    assert all(f'AccuracyIntervalHook changes nothing: {named}' in one for one in said)

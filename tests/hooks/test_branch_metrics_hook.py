@@ -178,7 +178,12 @@ def test_several_evaluators_are_refused_before_the_run(evaluator):
 
 
 def test_several_evaluators_are_nothing_to_a_run_of_one_output():
-    BranchMetricsHook().before_run(Run(okdhp(1), Several(MeanX())))
+    run = Run(okdhp(1), Several(MeanX()))
+    hook = BranchMetricsHook()
+    hook.before_run(run)
+    hook.before_val(run)
+    hook.after_val(run)
+    assert [type(metric) for metric in run.val_loop.evaluator.metrics] == [MeanX]
 
 
 def test_a_list_of_metrics_is_one_evaluator():

@@ -14,7 +14,8 @@ from mmengine.hooks import CheckpointHook, Hook
 from mmpose.registry import TRANSFORMS
 
 from mmpose_kd.core.checkpoints import is_whole_checkpoint
-from mmpose_kd.hooks.exact_resume_hook import SeededPipeline, resume_from_whole_checkpoint
+from mmpose_kd.core.whole_checkpoints import resume_from_whole_checkpoint
+from mmpose_kd.hooks.exact_resume_hook import SeededPipeline
 
 from ..helpers.dskd_runs import Record, dskd_config, make_runner, train, without_dskd
 from ..helpers.forks import in_a_fork
@@ -223,6 +224,20 @@ def test_a_cut_checkpoint_is_named_and_the_one_before_it_used(data, stopped, cap
     log = next(folder.glob(f'{runner.timestamp}/*.log')).read_text()
     assert 'epoch_2.pth was cut or is missing; the run goes on from' in log
     assert 'epoch_1.pth, the one before' in log
+
+
+def test_there_is_one_before_where_a_config_keeps_a_single_one(data, tmp_path):
+    cfg = config(data, tmp_path, epochs=3)
+    cfg['default_hooks']['checkpoint']['max_keep_ckpts'] = 1
+    cfg['log_level'] = 'INFO'
+    runner, losses = train(cfg)
+    assert sorted(path.name for path in tmp_path.glob('*.pth')) == ['epoch_2.pth', 'epoch_3.pth']
+    log = next(tmp_path.glob(f'{runner.timestamp}/*.log')).read_text()
+    assert log.count('max_keep_ckpts=1: two checkpoints are kept') == 1
+    newest = tmp_path / 'epoch_3.pth'
+    newest.write_bytes(newest.read_bytes()[:-1000])
+    _, again = train(cfg, resume=True)
+    assert again == {step: losses[step] for step in list(losses)[2 * len(losses) // 3 :]}
 
 
 def test_a_lost_checkpoint_is_one_too(data, stopped):

@@ -9,13 +9,21 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
+from mmpose.datasets import CocoDataset
+from mmpose.datasets.transforms import (
+    GetBBoxCenterScale,
+    LoadImage,
+    PackPoseInputs,
+    TopdownAffine,
+)
 
 from mmpose_kd.cli import main
 from mmpose_kd.inspection import command, draw_sheets
+from mmpose_kd.inspection.samples import photographs
 
 from ..helpers.distillers import saved_teacher
 from ..helpers.dskd_runs import dskd_config
-from ..helpers.models import build, plain_config, randomize
+from ..helpers.models import SIZE, build, plain_config, randomize
 from ..helpers.runs import EPOCHS, run_config
 
 
@@ -149,3 +157,12 @@ def test_it_shows_the_same_twice(run, tmp_path):
         draw_sheets(run / 'okdhp.py', checkpoint(run), tmp_path / name, samples=[2])
     one, two = (cv2.imread(str(tmp_path / name / 'sample_2.png')) for name in 'ab')
     assert np.array_equal(one, two)
+
+
+def test_a_config_with_classes_in_the_place_of_names_is_read(tmp_path):
+    cv2.imwrite(str(tmp_path / 'a.png'), np.zeros((40, 30, 3), np.uint8))
+    steps = [dict(type=LoadImage), dict(type=GetBBoxCenterScale)]
+    steps += [dict(type=TopdownAffine, input_size=SIZE), dict(type=PackPoseInputs)]
+    loader = dict(dataset=dict(type=CocoDataset, pipeline=steps))
+    found = photographs(dict(val_dataloader=loader), {}, [tmp_path / 'a.png'])
+    assert len(found.names) == 17 and found.names[0] == 'nose'

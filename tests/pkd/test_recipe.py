@@ -3,10 +3,12 @@
 import copy
 
 import pytest
+import torch
+from mmengine.structures import BaseDataElement
 
 from mmpose_kd.core.recipe import RECIPES, type_name
 
-from ..helpers.models import HRNET, SIZE, plain_config
+from ..helpers.models import HRNET, SIZE, build, images, plain_config, samples
 
 PKD = RECIPES['pkd']
 PIPELINE = [dict(type='TopdownAffine', input_size=SIZE), dict(type='PackPoseInputs')]
@@ -39,6 +41,23 @@ def test_a_teacher_of_another_size_gets_crops_of_its_own():
     for key in ('train_dataloader', 'val_dataloader'):
         steps = [type_name(step) for step in made[key]['dataset']['pipeline']]
         assert steps == ['TeacherView', 'TopdownAffine', 'PackPoseViews']
+
+
+@pytest.mark.parametrize(('kind', 'how'), [('MSRAHeatmap', 'origin'), ('UDPHeatmap', 'corners')])
+def test_features_of_another_size_are_compared_at_the_students(kind, how):
+    given = teacher(type=kind, input_size=(64, 128), heatmap_size=(16, 32), sigma=2)
+    made = PKD.distilled(whole(), given)['model']
+    assert made['distill'][0]['resize'] == how
+    model = build(made)
+    batch = samples()
+    for sample, crop in zip(batch, images().repeat_interleave(2, 2).repeat_interleave(2, 3)):
+        place = {key: sample.get(key) for key in ('input_center', 'input_scale')}
+        sample.set_data(dict(view_teacher=BaseDataElement(metainfo=place, img=crop)))
+    loss = model.loss(images(), batch)['loss_pkd']
+    loss.backward()
+    assert torch.isfinite(loss) and loss > 0
+    assert model.student.backbone.conv1.weight.grad.abs().sum() > 0
+    assert 'resize' not in PKD.distilled(whole(), teacher())['model']['distill'][0]
 
 
 @pytest.mark.parametrize(

@@ -128,8 +128,9 @@ def test_a_teacher_is_counted_apart_and_can_be_left_untrained(data, tmp_path):
 
 
 @pytest.mark.slow
-def test_finished_trainings_that_guide_are_replaced_without_weights(data, tmp_path):
-    cfg = dskd_config(data, tmp_path / 'work', epochs=5)
+@pytest.mark.parametrize('epochs', [1, 5])
+def test_finished_trainings_that_guide_are_replaced_without_weights(data, tmp_path, epochs):
+    cfg = dskd_config(data, tmp_path / 'work', epochs=epochs)
     cfg['custom_hooks'][-1] = dict(type='DSKDHook', guides=['a.pth', 'b.pth'])
     Config(cfg).dump(tmp_path / 'own.py')
     with pytest.raises(VerifyError, match=r"custom_hooks\.\d\.guides\.1='b\.pth': no such file"):
@@ -137,7 +138,7 @@ def test_finished_trainings_that_guide_are_replaced_without_weights(data, tmp_pa
     report = verify(Settings(str(tmp_path / 'own.py'), weights=False))
     assert dict(report.facts())['but'] == 'guided by copies of the run itself'
     student, training, *guides = report.found.costs
-    assert len(guides) == 2
+    assert len(guides) == 2 and report.found.epochs == epochs
     assert (
         training.parameters == 3 * student.parameters
         and training.trained < 2 * training.parameters

@@ -81,6 +81,21 @@ def test_each_file_that_is_missing_is_named_by_its_key(name, key, there):
     assert message.startswith(f'{key}=') and str(gone) in message and 'there, or give' in message
 
 
+@pytest.mark.parametrize('slash', ['', '/'])
+def test_a_folder_beside_a_lost_one_is_lost_on_its_own(tmp_path, slash):
+    extra = f'{tmp_path}/coco_extra'
+    cfg = config(f'{tmp_path}/coco/')
+    for part in ('train_dataloader', 'val_dataloader'):
+        cfg[part]['dataset']['data_root'] = f'{tmp_path}/coco{slash}'
+    cfg['val_dataloader']['dataset'].update(data_root=None, ann_file=f'{extra}/val.json')
+    cfg['val_evaluator'][0]['ann_file'] = f'{extra}/val.json'
+    assert [message.partition('=')[0] for message in missing_files(cfg)] == [
+        'train_dataloader.dataset.data_root',
+        'val_dataloader.dataset.ann_file',
+        'val_evaluator.0.ann_file',
+    ]
+
+
 def test_the_evaluators_file_is_looked_for_as_well(there):
     (there / 'annotations/val.json').unlink()
     keys = [message.partition('=')[0] for message in missing_files(config(f'{there}/'))]
