@@ -77,24 +77,38 @@ def leave_nothing(
         wrapper = {k: v for k, v in cfg.optim_wrapper.items() if k not in ('dtype', 'loss_scale')}
         cfg.optim_wrapper = {**wrapper, 'type': 'OptimWrapper'}
         left_out.append('in full precision')
-    for name in ('test',) if validates else ('val', 'test'):
-        for part in ('dataloader', 'cfg', 'evaluator'):
-            cfg[f'{name}_{part}'] = None
+    _leave_out(cfg, 'test')
+    if not validates:
+        without_validation(cfg)
     cfg.default_hooks = {
         **{k: v for k, v in (cfg.get('default_hooks') or {}).items() if k not in WRITING},
         **dict.fromkeys(('timer', 'logger', 'checkpoint')),
     }
     hooks = []
     for hook in cfg.get('custom_hooks') or []:
-        kind = _hook_class(hook)
-        if getattr(kind, 'keeps_files', False):
+        if getattr(_hook_class(hook), 'keeps_files', False):
             left_out.append(f'without {type_name(hook)}')
-        elif validates or not getattr(kind, 'needs_validation', False):
+        else:
             hooks.append(hook)
     cfg.custom_hooks = hooks
     cfg.update(work_dir=folder, resume=False, log_level='CRITICAL', visualizer=None)
     cfg.update(launcher='none', experiment_name=None)
     return left_out
+
+
+def without_validation(cfg: Config) -> None:
+    """Take validation, and the hooks that need it, out of a config, in place."""
+    _leave_out(cfg, 'val')
+    cfg.custom_hooks = [
+        hook
+        for hook in cfg.get('custom_hooks') or []
+        if not getattr(_hook_class(hook), 'needs_validation', False)
+    ]
+
+
+def _leave_out(cfg: Config, name: str) -> None:
+    for part in ('dataloader', 'cfg', 'evaluator'):
+        cfg[f'{name}_{part}'] = None
 
 
 def _hook_class(hook: dict) -> Optional[type]:

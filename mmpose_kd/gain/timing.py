@@ -22,6 +22,7 @@ from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from ..core.dry_run import without_validation
 from ..dskd import DSKDHook
 from .fair import SeedEpoch, fair
 from .files import write_json
@@ -76,8 +77,7 @@ class Clock(Hook):
 def seconds_per_iteration(config: Path, work_dir: str) -> float:
     """Train for a few seconds."""
     cfg = fair(Config.fromfile(config), seed=0)
-    for key in ('val_dataloader', 'val_evaluator', 'val_cfg'):
-        cfg[key] = None
+    without_validation(cfg)
     for key in ('test_dataloader', 'test_evaluator', 'test_cfg'):
         cfg[key] = None
     cfg.work_dir, cfg.log_level = work_dir, 'WARNING'
