@@ -53,9 +53,8 @@ def resume_from_whole_checkpoint(runner: Runner) -> None:
             raise refusal('load_from', named, 'it was cut or is damaged, give the one before it')
         return
     latest = find_latest_checkpoint(runner.work_dir)
-    elsewhere = latest is not None and (
-        '://' in latest or os.path.isdir(latest)
-    )  # not ours to read
+    # what is on a server, or a folder, is not ours to read
+    elsewhere = latest is not None and ('://' in latest or os.path.isdir(latest))
     if latest is None or elsewhere or is_whole_checkpoint(latest):
         return
     folder = Path(latest).parent if latest else Path(runner.work_dir)

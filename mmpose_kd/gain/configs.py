@@ -9,6 +9,7 @@ from typing import Optional
 from mmengine.config import Config
 from mmpose.registry import KEYPOINT_CODECS, TRANSFORMS
 
+from ..core.checkpoints import is_url
 from ..core.checks import is_whole
 from ..core.config_file import ConfigError, read_config
 from ..core.recipe import type_name
@@ -54,7 +55,7 @@ def load_config(path: str, options: Optional[dict] = None) -> Config:
             'give by_epoch=True and max_epochs'
         )
     start = cfg.get('load_from')
-    if start and not (is_address(start) or Path(start).expanduser().is_file()):
+    if start and not (is_url(start) or Path(start).expanduser().is_file()):
         raise SettingError(
             f'{path}: load_from: {start} is not there: give a checkpoint (file or https address), '
             'or init_cfg=dict(type="Pretrained", ...) to the backbone'
@@ -76,11 +77,6 @@ def annotation_file(dataset: dict) -> Optional[Path]:
     """Where MMEngine looks for the annotations; None for a data set made of others."""
     file = dataset.get('ann_file')
     return Path(dataset.get('data_root') or '', file) if file else None
-
-
-def is_address(source: str) -> bool:
-    """Whether weights are to be fetched from the net."""
-    return str(source).startswith(('http://', 'https://'))
 
 
 def check_pair(plain: Config, distilled: Config, path: str) -> None:
