@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import fcntl
 import io
+import os
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -28,7 +30,7 @@ class Row:
         step: Time of a training step in the plain model's; 1 for the plain model.
         curve: ``epoch:value`` of each validation, with the config's first metric.
         device: What it ran on.
-        commit: Of the project.
+        commit: Of the project; several if the run went on with another.
         settings: Hash of the config, without the seed and the places of files.
     """
 
@@ -68,15 +70,30 @@ class Ledger:
     def __init__(self, file: Path):
         self.file = file
         self.rows: dict[tuple, Row] = {}
-        if file.is_file():
-            for values in csv.DictReader(io.StringIO(file.read_text(encoding='utf-8'))):
+        self.read()
+
+    def read(self) -> None:
+        """Take the file's rows."""
+        self.rows = {}
+        if self.file.is_file():
+            for values in csv.DictReader(io.StringIO(self.file.read_text(encoding='utf-8'))):
                 row = Row(**{f.name: _KINDS[f.type](values[f.name]) for f in fields(Row)})
                 self.rows[row.key] = row
 
     def add(self, row: Row) -> None:
-        """Keep a run, in the place of an older one of the same key, and write the file."""
-        self.rows[row.key] = row
-        self.write()
+        """Keep a run, in the place of an older one of the same key, and write the file.
+
+        Other commands may have added to the file: their rows stay.
+        """
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        folder = os.open(self.file.parent, os.O_RDONLY)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX)  # one writer at a time
+            self.read()
+            self.rows[row.key] = row
+            self.write()
+        finally:
+            os.close(folder)
 
     def write(self) -> None:
         """Write the file, whole or not at all."""

@@ -12,7 +12,7 @@ from mmengine.config import Config
 
 from mmpose_kd.gain.command import device, time_ratio
 from mmpose_kd.gain.configs import annotation_file, load_config
-from mmpose_kd.gain.files import write_text, write_whole
+from mmpose_kd.gain.files import read_json, write_json, write_text, write_whole
 from mmpose_kd.gain.plan import Folders, Run, is_finished
 from mmpose_kd.gain.results import read_result
 from mmpose_kd.gain.subset import is_person
@@ -192,7 +192,9 @@ class CellRun:
 
         def prepare(run: Run) -> Path:
             wanted = by_run[run]
-            return self.folders(wanted.head, wanted.method).prepare(run)
+            folder = self.folders(wanted.head, wanted.method).prepare(run)
+            _note_commit(folder)
+            return folder
 
         def finished(run: Run) -> None:
             if run.seed not in TEACHERS:
@@ -225,7 +227,7 @@ class CellRun:
                 step=round(self.ratio(wanted.head, wanted.method), 3),
                 curve=curve,
                 device=device(),
-                commit=commit(),
+                commit=' '.join(_commits(run.folder(self.out))) or commit(),
                 settings=self.settings(wanted),
             )
         )
@@ -235,6 +237,7 @@ class CellRun:
         text = (self.run(wanted).folder(self.out) / 'run.json').read_text(encoding='utf-8')
         settings = json.loads(text)['settings']
         del settings['gain']['seed']
+        settings['gain'].pop('weights', None)  # a teacher trained anew has others
         found = json.dumps(settings, sort_keys=True)
         root = Path(self.plain(wanted.head).data_root)
         for place, name in (
@@ -264,6 +267,17 @@ def kept_aside(cfg: Config, cell: Cell, folder: Path) -> Path:
     images = [image for image in data['images'] if image['id'] in pictures]
     write_text(target, json.dumps({**data, 'images': images, 'annotations': chosen}))
     return target
+
+
+def _commits(folder: Path) -> list[str]:
+    return read_json(folder / 'commits.json', [], kind=list)
+
+
+def _note_commit(folder: Path) -> None:
+    """Keep what a run is begun or gone on with."""
+    known = _commits(folder)
+    if commit() not in known:
+        write_json(folder / 'commits.json', [*known, commit()])
 
 
 def commit() -> str:

@@ -51,7 +51,7 @@ def write_report(out: Path, models: list[Model], teacher: Optional[Model], data:
     results = [read_result(out, model.run, None) for model in rows]
     cost = costs(out, results)
     cells = [
-        [model.name, *_numbers(result, cost[model.run.method])]
+        [model.name, *_numbers(result, cost.get(model.run.method))]
         for model, result in zip(rows, results)
     ]
     notes = _notes(out, rows, results)
@@ -86,14 +86,17 @@ def write_report(out: Path, models: list[Model], teacher: Optional[Model], data:
         console.print(f'  {out / name}: {what}', markup=False)
 
 
-def _numbers(result: Result, cost: dict) -> list[str]:
+def _numbers(result: Result, cost: Optional[dict]) -> list[str]:
     return [
         str(result.run.epochs),
         f'{result.about["seconds"]:.0f}',
         f'{result.oks_ap:.3f}',
         *(f'{result.pck(thr):.1f}' for thr in THRESHOLDS),
-        f'{cost["parameters"]:,}',
-        f'{1000 * np.median(cost["seconds"]):.2f}',
+        *(
+            [f'{cost["parameters"]:,}', f'{1000 * np.median(cost["seconds"]):.2f}']
+            if cost
+            else ['not known', 'not known']
+        ),
     ]
 
 

@@ -17,7 +17,16 @@ from ..compat import mmpose_needs_us
 from ..core.sole_call import sole_call
 from .configs import SettingError, check_pair, load_config
 from .files import TIMING, read_json, read_timing, write_json, write_whole
-from .plan import Comparison, Folders, Run, all_runs, extend_plan, fingerprint, influential
+from .plan import (
+    Comparison,
+    Folders,
+    Run,
+    all_runs,
+    as_planned,
+    extend_plan,
+    fingerprint,
+    influential,
+)
 from .report import write_report
 from .subset import subset
 from .workers import Children, environment, run_all, tail
@@ -87,7 +96,7 @@ def work(settings: Settings, command: str) -> list[Run]:
         folders = Folders(out, configs, plain)
         measured = distilled if settings.equal_wall_time else []
         ratios = {name: time_ratio(out, configs, plain, name, settings.jobs) for name in measured}
-        wanted = comparisons(settings, configs, ratios)
+        wanted = as_planned(out, comparisons(settings, configs, ratios))
         runs = all_runs(wanted)
         for run in runs:
             folders.check(run)

@@ -32,7 +32,7 @@ def load_config(path: str, options: Optional[dict] = None) -> Config:
     Raises:
         SettingError: The file or something in it is missing.
     """
-    if not Path(path).is_file():
+    if '::' not in path and not Path(path).is_file():  # mmpose::... is an installed one
         raise SettingError(f'{path}: no such config')
     try:
         cfg = read_config(path)

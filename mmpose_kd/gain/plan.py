@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+import sys
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Optional
 
@@ -12,6 +13,7 @@ from mmengine.config import Config
 
 from ..core.checks import is_whole
 from ..core.recipe import type_name
+from ..core.weight_sources import weight_sources
 from .configs import SettingError, annotation_file, differences, short
 from .files import FileError, read_json, write_json, write_whole
 from .stretch import stretch
@@ -111,6 +113,28 @@ def read_plan(out: Path) -> tuple[list[Comparison], list[str]]:
     return found, plan['commands']
 
 
+def as_planned(out: Path, wanted: list[Comparison]) -> list[Comparison]:
+    """The same comparisons, with the plain epochs of those that were asked for before.
+
+    The ratio of the steps is measured again where the device or ``--jobs`` is another one; all
+    seeds of a comparison are still compared with plain runs of one length.
+    """
+    lengths = {
+        (c.plain, c.distilled, c.persons, c.epochs): c.plain_epochs for c in read_plan(out)[0]
+    }
+    found = []
+    for c in wanted:
+        known = lengths.get((c.plain, c.distilled, c.persons, c.epochs))
+        if known and c.plain_epochs and known != c.plain_epochs:
+            sys.stderr.write(
+                f'{c.distilled}: now measured, {c.plain} could train for {c.plain_epochs} epochs; '
+                f'it keeps to {known}, as its seeds so far (another --out starts anew)\n'
+            )
+            c = replace(c, plain_epochs=known)
+        found.append(c)
+    return found
+
+
 def extend_plan(out: Path, wanted: list[Comparison], command: str) -> None:
     """Add comparisons to those asked for before; seeds of the same comparison are united."""
     known, commands = read_plan(out)
@@ -120,7 +144,7 @@ def extend_plan(out: Path, wanted: list[Comparison], command: str) -> None:
         old = merged.get(key)
         if old is not None:
             seeds = tuple(sorted({*old.seeds, *c.seeds}))
-            fields = {'seeds': seeds, 'plain_epochs': c.plain_epochs or old.plain_epochs}
+            fields = {'seeds': seeds, 'plain_epochs': old.plain_epochs or c.plain_epochs}
             c = Comparison(**{**asdict(c), **fields})
         merged[key] = c
     commands = [*commands, *([] if command in commands else [command])]
@@ -141,6 +165,10 @@ def run_config(out: Path, run: Run, cfg: Config) -> tuple[Config, dict]:
     tested = annotation_file(cfg.test_dataloader.dataset)
     files = {'annotations': _digest(source), 'test_annotations': _digest(tested)}
     settings['gain'] = {**asdict(run), **files}
+    weights = {s.key: _digest(Path(s.name)) for s in weight_sources(cfg._cfg_dict)}
+    weights.pop('load_from', None)  # see Folders
+    if any(weights.values()):  # an address, or a file that is not there, is told by its name
+        settings['gain']['weights'] = {key: found for key, found in weights.items() if found}
     if run.persons is not None:
         subset(cfg, run.persons, out / 'subsets')
         for hook in cfg.get('custom_hooks') or []:  # a cache is of one training set

@@ -41,14 +41,14 @@ def write_report(out: Path, yardstick: Optional[str] = None) -> str:
     found = {run: read_result(out, run, yardstick) for run in runs}
     results = {run: result for run, result in found.items() if result is not None}
     cost = costs(out, list(results.values()))
-    plain = wanted[0].plain
+    plain = {method: c.plain for c in wanted for method in (c.plain, c.distilled)}
     write_text(out / 'results.csv', _csv(results, cost, plain))
     groups = _groups(wanted)
     parts = [
         '# Gain of distillation',
         _method(out, wanted, commands, results),
         *(_section(group, results) for group in groups),
-        _cost_table(cost, plain),
+        _cost_table(cost, plain) if results else '',
         '![accuracy](accuracy.png)\n\n![learning curves](curves.png)' if results else '',
         _missing([run for run in runs if run not in results]),
     ]
@@ -65,13 +65,13 @@ def write_report(out: Path, yardstick: Optional[str] = None) -> str:
     return '\n'.join([*lines, *note, f'report: {out / "results.md"}']) + '\n'
 
 
-def _csv(results: dict[Run, Result], cost: dict, plain: str) -> str:
+def _csv(results: dict[Run, Result], cost: dict, plain: dict[str, str]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator='\n')
     writer.writerow(COLUMNS)
     for run, result in sorted(results.items(), key=lambda item: item[0].name):
         own = cost.get(run.method, {})
-        ratio = latency_ratio(cost, run.method, plain)
+        ratio = latency_ratio(cost, run.method, plain[run.method])
         row = [
             run.method, result.about['samples'], run.seed, run.epochs,
             f'{result.about["seconds"]:.1f}', *(f'{result.pck(t):.3f}' for t in THRESHOLDS),
@@ -195,7 +195,7 @@ def _title(group: list[Comparison], results: dict[Run, Result]) -> str:
     if persons is None:
         sizes = [results[r].about['samples'] for r in c.runs() if r in results]
         persons = f'all {sizes[0]}' if sizes else 'all'
-    return f'{persons} training persons, {c.epochs} epochs'
+    return f'{persons} training persons, {c.epochs} epochs, against {c.plain}'
 
 
 def _panel(group: list[Comparison], results: dict[Run, Result]) -> Panel:
@@ -257,14 +257,17 @@ def _ap_gain(plain: list[Result], distilled: list[Result]) -> str:
     return f'{np.mean([b - a for a, b in pairs]):+.4f}'
 
 
-def _cost_table(cost: dict, plain: str) -> str:
+def _cost_table(cost: dict, plain: dict[str, str]) -> str:
+    """Of each student, its latency beside that of its own plain model."""
     if not cost:
-        return ''
-    head = _table('student', 'parameters', 'MACs', f'latency, in those of {plain}')
+        return '## Cost of the students\n\nNot measured: cost_log.txt says why.'
+    models = sorted({*plain.values()})
+    of = models[0] if len(models) == 1 else 'its plain model'
+    head = _table('student', 'parameters', 'MACs', f'latency, in those of {of}')
     rows = []
     for method, own in cost.items():
         macs = 'not known' if own['macs'] is None else f'{own["macs"]:,}'
-        ratio = latency_ratio(cost, method, plain)
+        ratio = latency_ratio(cost, method, plain[method])
         rows.append(
             _row([method, f'{own["parameters"]:,}', macs, '' if ratio is None else f'{ratio:.2f}'])
         )

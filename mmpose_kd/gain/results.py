@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
@@ -168,6 +169,7 @@ def costs(out: Path, results: list[Result]) -> dict[str, dict]:
             folders, log = map(str, students.values()), out / 'cost_log.txt'
             failed = children.start(COSTS, str(fresh), *folders, jobs=1, log=log).wait()
         if failed or not fresh.is_file():
+            sys.stderr.write(f'the cost of the students could not be measured, see {log}\n')
             return {}
         known = {'models': key, 'costs': dict(zip(students, read_json(fresh, kind=list)))}
         write_json(out / COST, known)

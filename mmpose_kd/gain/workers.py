@@ -11,6 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Optional, Union
 
+import torch
+
 from .plan import Run, is_finished
 from .progress import Display, Standing
 
@@ -19,9 +21,29 @@ GRACE = 5.0  # seconds to end after being asked, before being killed
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-def environment(jobs: int) -> dict[str, str]:
-    """Environment of a process that shares the machine with so many others."""
-    return {**os.environ, 'OMP_NUM_THREADS': str(max(cores() // jobs, 1))}
+def environment(jobs: int, slot: int = 0) -> dict[str, str]:
+    """Environment of a process that shares the machine with so many others.
+
+    Args:
+        jobs: How many processes.
+        slot: Which of them: several GPUs are dealt out in turn.
+    """
+    threads = max(cores() // jobs, 1)
+    asked = os.environ.get('OMP_NUM_THREADS', '')
+    if asked.isdecimal() and int(asked):
+        threads = min(threads, int(asked))
+    found = {**os.environ, 'OMP_NUM_THREADS': str(threads)}
+    cards = gpus()
+    if len(cards) > 1:
+        found['CUDA_VISIBLE_DEVICES'] = cards[slot % len(cards)]
+    return found
+
+
+def gpus() -> list[str]:
+    """Names of the GPUs that this process may use, as CUDA_VISIBLE_DEVICES takes them."""
+    count = torch.cuda.device_count()
+    named = [name.strip() for name in os.environ.get('CUDA_VISIBLE_DEVICES', '').split(',')]
+    return named[:count] if len(named) >= count and named[0] else [str(i) for i in range(count)]
 
 
 def cores() -> int:
@@ -69,7 +91,7 @@ class Children:
         raise KeyboardInterrupt
 
     def start(
-        self, program: Union[str, Path], *args: str, jobs: int, log: Path
+        self, program: Union[str, Path], *args: str, jobs: int, log: Path, slot: int = 0
     ) -> subprocess.Popen:
         """Start a Python program where this process stands.
 
@@ -78,13 +100,14 @@ class Children:
             args: Its arguments.
             jobs: How many processes share the machine.
             log: File to append its output to.
+            slot: Which of these processes it is.
         """
         what = [str(program)] if isinstance(program, Path) else ['-m', program]
         with open(log, 'ab') as output:
             child = subprocess.Popen(
                 [sys.executable, *what, *args],
                 stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
-                env=environment(jobs), start_new_session=True,
+                env=environment(jobs, slot), start_new_session=True,
             )  # fmt: skip
         self.running.append(child)
         return child
@@ -114,14 +137,18 @@ def run_all(
     waiting = [run for run in runs if not is_finished(run.folder(out))]
     failed: list[Run] = []
     active: dict[Run, subprocess.Popen] = {}
+    slots: dict[Run, int] = {}
     with Display() as display, Children() as children:
         while waiting or active:
             while waiting and len(active) < jobs:
                 run = waiting.pop(0)
                 folder = prepare(run)
+                taken = {slots[other] for other in active}
+                slots[run] = next(slot for slot in range(jobs) if slot not in taken)
                 active[run] = children.start(
-                    'mmpose_kd.gain.one_run', str(folder), jobs=jobs, log=folder / 'log.txt'
-                )
+                    'mmpose_kd.gain.one_run', str(folder), jobs=jobs, log=folder / 'log.txt',
+                    slot=slots[run],
+                )  # fmt: skip
             time.sleep(POLL)
             for run in [run for run, child in active.items() if child.poll() is not None]:
                 code = active.pop(run).returncode

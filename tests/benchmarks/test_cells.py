@@ -82,6 +82,14 @@ def test_the_ledger_keeps_every_run_once_and_reads_what_it_wrote(tmp_path):
     assert again.select('tune', 'heatmap', 'plain', 25) == {}
 
 
+def test_two_commands_may_add_to_one_ledger(tmp_path):
+    first, second = Ledger(tmp_path / 'cell.csv'), Ledger(tmp_path / 'cell.csv')
+    first.add(row(seed=1))
+    second.add(row(seed=0))
+    first.add(row(seed=2))
+    assert {key[-1] for key in Ledger(tmp_path / 'cell.csv').rows} == {0, 1, 2}
+
+
 def test_the_interval_is_the_paired_t_interval_over_the_seeds_that_both_have():
     one, two = [30.1, 31.4, 29.8, 30.6, 99.0], [32.0, 32.9, 32.2, 31.5]
     plain = {seed: row(seed=seed, pck02=value) for seed, value in enumerate(one)}
@@ -238,6 +246,7 @@ def test_a_cell_runs_to_its_table_and_runs_nothing_twice(tmp_path, monkeypatch):
         len({one.settings for one in rows.values() if one.key[1:4] == ('deeppose', 'plain', 2)})
         == 1
     )
+    assert not any(' ' in one.commit for one in rows.values())  # none went on with another
     assert '| OCD | 2 of 5 |' in (tmp_path / 'cell_p_val.md').read_text(encoding='utf-8')
     assert 'not run' not in done.output
 

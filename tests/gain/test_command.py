@@ -22,6 +22,7 @@ from mmpose_kd.gain.plan import Run
     [
         (['{plain}'], 'found 1 configs'),
         (['{plain}', 'missing.py'], 'missing.py: no such config'),
+        (['{plain}', 'mmpose::missing.py'], 'mmpose::missing.py cannot be read as a config'),
         (['{plain}', '{plain}'], 'two configs are called plain'),
         (['{plain}', '{okdhp}', '--seeds', '1', '1'], '--seeds names one twice'),
         (['{plain}', '{okdhp}', '--cfg-options', 'test_evaluator=None'], 'no test_evaluator'),

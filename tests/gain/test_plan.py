@@ -3,7 +3,7 @@
 import pytest
 
 from mmpose_kd.gain.configs import SettingError
-from mmpose_kd.gain.plan import Comparison, Run, extend_plan, read_plan
+from mmpose_kd.gain.plan import Comparison, Run, as_planned, extend_plan, read_plan
 
 from ..helpers.gain import folders
 
@@ -19,6 +19,33 @@ def test_later_calls_add_to_the_plan(tmp_path):
         Comparison('p', 'd', None, 9, (0,)),
     ]
     assert commands == ['one', 'two']
+
+
+def test_all_seeds_are_compared_with_plain_runs_of_one_length(tmp_path, capsys):
+    extend_plan(tmp_path, [Comparison('p', 'd', 500, 9, (0, 1), 12)], 'one')
+    again = [Comparison('p', 'd', 500, 9, (2,), 13), Comparison('p', 'e', 500, 9, (2,), 13)]
+    wanted = as_planned(tmp_path, again)
+    assert [c.plain_epochs for c in wanted] == [12, 13]
+    told = capsys.readouterr().err
+    assert 'd: now measured, p could train for 13 epochs; it keeps to 12' in told
+    extend_plan(tmp_path, wanted, 'two')
+    known, _ = read_plan(tmp_path)
+    assert [(c.seeds, c.plain_epochs) for c in known] == [((0, 1, 2), 12), ((2,), 13)]
+
+
+def test_a_run_with_another_teacher_at_the_same_place_is_not_used(pair, tmp_path):
+    run, known = Run('okdhp', None, 2, 0), folders(pair, tmp_path)
+    teacher = tmp_path / 'teacher.pth'
+    teacher.write_bytes(b'one')
+    known.configs['okdhp'].model.backbone.init_cfg = dict(
+        type='Pretrained', checkpoint=str(teacher)
+    )
+    folder = known.prepare(run)
+    (folder / 'result.json').write_text('{}')
+    known.check(run)
+    teacher.write_bytes(b'trained anew')
+    with pytest.raises(SettingError, match=r'gain\.weights\.model\.backbone\.init_cfg'):
+        known.check(run)
 
 
 def test_a_run_made_with_other_settings_is_not_used(pair, tmp_path):

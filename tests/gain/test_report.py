@@ -94,3 +94,26 @@ def test_the_box_is_the_yardstick_where_there_is_no_torso(tmp_path, monkeypatch)
     assert (row['yardstick'], row['PCK@0.2']) == ('bbox', '75.000')  # 30 of 200 is near
     with pytest.raises(SettingError, match=r'--yardstick torso.*give --yardstick bbox'):
         write_report(tmp_path, 'torso')
+
+
+def test_each_students_latency_is_in_those_of_its_own_plain_model(tmp_path, monkeypatch):
+    seconds = {'p': 1.0, 'd': 1.0, 'q': 4.0, 'e': 4.0}
+    known = {m: {'parameters': 1, 'macs': 1, 'seconds': [s]} for m, s in seconds.items()}
+    monkeypatch.setattr('mmpose_kd.gain.report.costs', lambda *_: known)
+    extend_plan(
+        tmp_path, [Comparison('p', 'd', 500, 2, (0,)), Comparison('q', 'e', 500, 2, (0,))], 'it'
+    )
+    for method in seconds:
+        fake_run(tmp_path, Run(method, 500, 2, 0), [0.3, 0.3])
+    write_report(tmp_path)
+    page = (tmp_path / 'results.md').read_text()
+    assert 'latency, in those of its plain model' in page
+    for method in seconds:
+        assert f'| {method} | 1 | 1 | 1.00 |' in page
+    for plain in ('p', 'q'):
+        assert f'## 500 training persons, 2 epochs, against {plain}' in page
+
+
+def test_costs_that_could_not_be_measured_are_said_to_be_missing(reported):
+    write_report(reported)
+    assert 'Not measured: cost_log.txt says why.' in (reported / 'results.md').read_text()

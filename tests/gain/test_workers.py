@@ -6,6 +6,7 @@ import threading
 import time
 
 import pytest
+import torch
 
 from mmpose_kd.gain import workers
 
@@ -52,3 +53,31 @@ def test_an_ignored_signal_stays_ignored():
             assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.parametrize(
+    ('visible', 'count', 'given'),
+    [
+        (None, 0, [None] * 3),  # no GPU: what is set is left alone
+        (None, 1, [None] * 3),
+        (None, 2, ['0', '1', '0']),
+        ('3,5', 2, ['3', '5', '3']),
+        ('GPU-a, GPU-b', 2, ['GPU-a', 'GPU-b', 'GPU-a']),
+    ],
+)
+def test_several_gpus_are_dealt_out_in_turn(monkeypatch, visible, count, given):
+    monkeypatch.setattr(torch.cuda, 'device_count', lambda: count)  # there is none to count
+    monkeypatch.delenv('CUDA_VISIBLE_DEVICES', raising=False)
+    if visible:
+        monkeypatch.setenv('CUDA_VISIBLE_DEVICES', visible)
+    found = [workers.environment(3, slot).get('CUDA_VISIBLE_DEVICES') for slot in range(3)]
+    assert found == given
+
+
+@pytest.mark.parametrize(
+    ('asked', 'threads'), [('', '4'), ('1', '1'), ('64', '4'), ('two', '4'), ('0', '4')]
+)
+def test_no_process_takes_more_threads_than_asked_for(monkeypatch, asked, threads):
+    monkeypatch.setattr(workers, 'cores', lambda: 8)
+    monkeypatch.setenv('OMP_NUM_THREADS', asked)
+    assert workers.environment(2)['OMP_NUM_THREADS'] == threads
