@@ -9,6 +9,7 @@ from typing import Callable, Optional, Union
 import numpy as np
 import torch
 from mmengine.structures import InstanceData
+from mmpose.codecs import MSRAHeatmap, UDPHeatmap
 from mmpose.models import heads
 from mmpose.models.utils.tta import flip_heatmaps
 from mmpose.structures import PoseDataSample
@@ -157,6 +158,22 @@ def positions(kind: str, output: Sequence[Tensor]) -> Tensor:
     return torch.stack([place % width / width, place // width / height], -1)
 
 
+def heatmap_grid(head: Optional[nn.Module]) -> Optional[str]:
+    """At which share of the picture pixel i of W of a head's maps lies.
+
+    Args:
+        head: A head that makes heatmaps, or coordinates of maps.
+
+    Returns:
+        ``'i / W'``, ``'i / (W - 1)'`` (UDP), or None where it is not known.
+    """
+    codec = getattr(head, 'decoder', None)
+    codec = getattr(codec, 'heatmap_codec', codec)  # of integral regression
+    if isinstance(codec, UDPHeatmap):
+        return 'i / (W - 1)'
+    return 'i / W' if isinstance(codec, MSRAHeatmap) else None
+
+
 def near(found: Tensor, labels: Tensor) -> Tensor:
     """Which keypoints (B, K) are within 5 % of width and height of their labels.
 
@@ -238,8 +255,11 @@ def input_place(sample: PoseDataSample) -> tuple[np.ndarray, np.ndarray]:
 
 
 def label_weights(samples: list[PoseDataSample]) -> Tensor:
-    """Keypoint weights (B, K) of the deployed head's labels."""
-    return torch.cat([sample.gt_instance_labels.keypoint_weights for sample in samples])
+    """Keypoint weights (B, K) of the deployed head's labels; of several levels the last one's."""
+    weights = [sample.gt_instance_labels.keypoint_weights for sample in samples]
+    if weights[0].ndim == 3:  # (levels, 1, K), of GenerateTarget(multilevel=True)
+        weights = [weight[-1] for weight in weights]
+    return torch.cat(weights)
 
 
 def taught_weights(samples: list[PoseDataSample]) -> Tensor:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Optional, Union
 
 import torch
 import torch.nn.functional as F
+from mmengine.logging import print_log
 from mmpose.registry import MODELS
 from torch import Tensor, nn
 
 from ..core.checks import built_by, checked_numbers, refusal
 from ..core.deployed import predicting_head
 from ..core.gradient_balance import GradientBalance
-from ..core.head_output import near, positions, taught_weights
+from ..core.head_output import heatmap_grid, near, positions, taught_weights
 from ..core.loss import takes_target_weight
 from ..core.panels import Panel
 from .entry import DISTILL_ENTRIES, DistillBatch, Entry, checked_teachers, output_paths
@@ -106,12 +108,28 @@ class Distillation(Entry):
         if self.about_keypoints:
             for n in self.from_teachers:
                 self.check_keypoints(model, teachers[n])
+                self._warn_of_grids(model, teachers[n])
         ignores = getattr(self.loss_module, 'use_target_weight', True) is False
         if isinstance(self.teacher_weights, str) and (ignores or not self.about_keypoints):
             raise ValueError(
                 f'{key}.teacher_weights={self.teacher_weights!r} needs a loss that weighs '
                 'keypoints: '
                 + ('set loss.use_target_weight=True' if ignores else f'{loss["type"]} cannot')
+            )
+
+    def _warn_of_grids(self, student: nn.Module, teacher: Teacher) -> None:
+        """Say so where maps are compared pixel by pixel whose pixels lie elsewhere."""
+        paths = [*self.student_paths, *next(iter(self.teacher_paths.values()))]
+        if not self.same_shape or not all(path.name.startswith('head') for path in paths):
+            return
+        own, other = (heatmap_grid(getattr(x, 'head', None)) for x in (student, teacher.model))
+        if None not in (own, other) and own != other:
+            print_log(
+                f"{self.key}: the student's codec puts pixel i of W at {own} of the picture, that "
+                f'of {teacher.key} at {other}: what it teaches lies up to a pixel of the maps '
+                "beside the student's labels. Give a teacher with the student's codec",
+                'current',
+                logging.WARNING,
             )
 
     def _bind_across(self, student: nn.Module) -> None:
@@ -181,6 +199,13 @@ class Distillation(Entry):
             output = teacher.pick_keypoints(output)
         if self.resize and output.ndim == 4 and output.shape[2:] != student.shape[2:]:
             output = resized(output, student.shape[2:], self.resize)
+        bins = self.about_keypoints and output.ndim == 3 and output.shape[2] > 4
+        if output.shape != student.shape and bins:
+            raise ValueError(
+                f'{self.key}: the student has bins {tuple(student.shape)}, {teacher.key} '
+                f'{tuple(output.shape)}: give a teacher whose codec has the same input_size times '
+                f'simcc_split_ratio; for other keypoints {teacher.key}.keypoints'
+            )
         if output.shape != student.shape:
             raise ValueError(
                 f'{self.key}: the student has {tuple(student.shape)}, {teacher.key} '

@@ -64,12 +64,14 @@ class LabelCheck:
     def _decide(self) -> None:
         found, labels, labelled = (torch.cat(parts).cpu() for parts in zip(*self._batches))
         self._batches.clear()
+        shown = labelled[..., None]  # (B, K, 1)
+        labels = torch.where(shown, labels.float(), torch.zeros(()))
+        others = shown.sum(0) - 1  # a label says nothing of how well it is guessed itself
+        mean = (labels.sum(0) - labels) / others.clamp(min=1)  # (B, K, 2)
+        labelled = labelled & (others[..., 0] > 0)
         count = int(labelled.sum())
         if not count:
             return
-        shown = labelled[..., None]  # (B, K, 1)
-        labels = torch.where(shown, labels.float(), torch.zeros(()))
-        mean = labels.sum(0) / shown.sum(0).clamp(min=1)  # (K, 2)
         own = float((near(found, labels) & labelled).sum()) / count
         guessed = float((near(mean, labels) & labelled).sum()) / count
         said = (
@@ -98,7 +100,7 @@ def label_positions(data_samples: list) -> Optional[Tensor]:
         ('bins', labels, 'keypoint_x_labels', 3),
         ('heatmap', fields, 'heatmaps', 4),
     ):
-        if name in holder:
+        if isinstance(holder.get(name), Tensor):  # of several levels it is a list
             truth = ground_truth(kind, data_samples)
             if all(x.ndim == ndim for x in truth):
                 return positions(kind, truth)

@@ -65,10 +65,11 @@ class TeacherMetricsHook(Hook):
 @torch.no_grad()
 def _validate(runner: Runner, model, teacher) -> dict:
     loop = runner.val_loop
+    chosen = (model.test_cfg or {}).get('output_keypoint_indices')
     for batch in loop.dataloader:
         data = model.data_preprocessor(copy.copy(batch), False)
         images = teacher.own_images(data['inputs'], data['data_samples'], model.data_preprocessor)
         loop.evaluator.process(
-            data_samples=teacher.predict(images, data['data_samples']), data_batch=batch
+            data_samples=teacher.predict(images, data['data_samples'], chosen), data_batch=batch
         )
     return loop.evaluator.evaluate(len(loop.dataloader.dataset))

@@ -83,7 +83,7 @@ class FrozenPrecision:
     def _of_part(self, name: str, kind: Optional[str]) -> Optional[torch.dtype]:
         if self.is_half and kind in ('bins', 'coordinates') and name != 'backbone':
             return torch.float32
-        return None if name == 'head' and self._leaves_head else self.dtype
+        return None if name != 'backbone' and self._leaves_head else self.dtype
 
     @property
     def _leaves_head(self) -> bool:

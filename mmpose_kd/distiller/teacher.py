@@ -109,6 +109,10 @@ class Teacher:
         self._compared: Optional[tuple[nn.Module, bool]] = None
         self.cache: Optional[TeacherCache] = None  # for the time of a run, by TeacherCacheHook
         self.keypoints = self._checked_keypoints(keypoints)
+        chosen = 'output_keypoint_indices'  # of its own keypoints; these are the student's
+        if self.keypoints is not None and chosen in (getattr(self.model, 'test_cfg', None) or {}):
+            test_cfg = self.model.test_cfg.items()
+            self.model.test_cfg = {key: value for key, value in test_cfg if key != chosen}
 
     #: what to do where its keypoints are not the student's
     HOW_TO_MAP = (
@@ -459,12 +463,17 @@ class Teacher:
             )
 
     @torch.no_grad()
-    def predict(self, images: Tensor, data_samples: list) -> list:
+    def predict(
+        self, images: Tensor, data_samples: list, chosen: Optional[Sequence[int]] = None
+    ) -> list:
         """Its predictions in pictures' coordinates, for the student's keypoints.
 
         Args:
             images: From :meth:`own_images`.
             data_samples: Their samples; they are not changed.
+            chosen: Those of the student's keypoints that are tested, its
+                ``test_cfg.output_keypoint_indices``. It takes effect with ``keypoints`` only: a
+                teacher without has a choice of its own.
 
         Returns:
             Samples with ``pred_instances``. A keypoint that the teacher does not have gets
@@ -483,13 +492,14 @@ class Teacher:
         results = self.model.predict(images.float(), samples)
         self.precision.cast(self.model)
         if self.keypoints is not None:
-            order = self.keypoints.clamp(min=0).numpy()
+            mapped = self.keypoints if chosen is None else self.keypoints[list(chosen)]
+            order = mapped.clamp(min=0).numpy()
             for result in results:
                 instances = result.pred_instances
                 for name in ('keypoints', 'keypoint_scores', 'keypoints_visible'):
                     if name in instances:
                         instances.set_field(instances.get(name)[:, order], name)
-                instances.keypoint_scores[:, (self.keypoints < 0).numpy()] = 0
+                instances.keypoint_scores[:, (mapped < 0).numpy()] = 0
         return results
 
     def _flip_indices(self, student: Optional[Sequence[int]]) -> Optional[list[int]]:
@@ -503,9 +513,8 @@ class Teacher:
         order = self.keypoints.tolist()
         flip = list(range(self.num_keypoints or max(order) + 1))
         for k, t in enumerate(order):
-            other = order[student[k]]
-            if t >= 0 and other >= 0:
-                flip[t] = other
+            if k < len(student) and t >= 0 and order[student[k]] >= 0:
+                flip[t] = order[student[k]]
         return flip
 
     def pick_keypoints(self, output: Tensor) -> Tensor:

@@ -158,6 +158,8 @@ def main(path: str) -> None:
 
     cfg = Config.fromfile(path)
     cfg.resume = (Path(cfg.work_dir) / 'last_checkpoint').is_file()
+    if cfg.resume:  # MMEngine would resume from load_from
+        cfg.load_from = None
     runner = Runner.from_cfg(cfg)
     keep_whole_checkpoints(runner)
     runner.train()

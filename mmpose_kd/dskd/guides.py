@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ..core.checkpoints import CheckpointError, read_checkpoint, write_checkpoint
 from ..core.checks import built, checked_dicts, is_list, refusal
-from ..core.head_output import read_output
+from ..core.head_output import heatmap_grid, read_output
 from ..core.weights import state_of
 from ..distiller.precision import constant
 from ..distiller.teacher import Teacher
@@ -307,12 +307,27 @@ def check_fit(teacher: Teacher, kind: str, student: nn.Module) -> None:
             'use PoseDistiller'
         )
     teacher.check_keypoint_count(student)
-    for name in ('heatmap_size', 'simcc_split_ratio'):
+    grids = [heatmap_grid(one) for one in (head, student)]
+    if kind == 'heatmap' and None not in grids and grids[0] != grids[1]:
+        raise ValueError(
+            f'{teacher.key}: its codec puts pixel i of W at {grids[0]} of the picture, the one '
+            f'of the student at {grids[1]}: a guide speaks in the same maps; give another one'
+        )
+    compared = {
+        'heatmap': ('heatmap_size',),
+        'bins': ('simcc_split_ratio', 'input_size'),
+        'coordinates': (),
+    }
+    for name in compared[kind]:
         sizes = [_of_codec(one, name) for one in (head, student)]
-        if kind != 'coordinates' and None not in sizes and sizes[0] != sizes[1]:
+        if None not in sizes and sizes[0] != sizes[1]:
+            what, way = {
+                'heatmap': ('maps', ', or use PoseDistiller with resize'),
+                'bins': ('bins', ''),
+            }[kind]
             raise ValueError(
                 f'{teacher.key} has {name}={sizes[0]} in its codec, the student {sizes[1]}: a '
-                'guide speaks in the same maps; give another one, or use PoseDistiller with resize'
+                f'guide speaks in the same {what}; give another one{way}'
             )
 
 

@@ -111,6 +111,39 @@ def test_features_are_aligned_by_an_adapter_that_trains_and_is_saved():
     assert grads['distill.0.adapter.weight'].abs().sum() == 0
 
 
+def with_codec(kind):
+    found = plain_config(HRNET)
+    found['head']['decoder'] = dict(
+        type=kind, input_size=(32, 64), heatmap_size=(8, 16), sigma=1.0
+    )
+    return found
+
+
+@pytest.mark.parametrize(
+    ('kinds', 'said'),
+    [
+        (('MSRAHeatmap', 'UDPHeatmap'), True),
+        (('UDPHeatmap', 'MSRAHeatmap'), True),
+        (('UDPHeatmap', 'UDPHeatmap'), False),
+        (('MSRAHeatmap', 'MSRAHeatmap'), False),
+    ],
+)
+def test_codecs_whose_pixels_lie_elsewhere_are_told(kinds, said, monkeypatch):
+    told = []
+    monkeypatch.setattr(
+        'mmpose_kd.distiller.distillation.print_log', lambda text, *_: told.append(text)
+    )
+    student, teacher = map(with_codec, kinds)
+    distiller(student=student, teachers=[untrained(teacher)])
+    assert bool(told) == said
+    if said:
+        assert 'i / (W - 1)' in told[0] and 'teachers[0]' in told[0]
+    features = dict(loss=dict(type='FeatureMSELoss'), student='backbone', teacher='backbone')
+    told.clear()
+    distiller(features, student=student, teachers=[untrained(teacher)])
+    assert not told
+
+
 def test_maps_of_another_size_need_a_way_to_resize():
     fine = plain_config(HRNET)
     fine['head'].update(deconv_out_channels=(8,), deconv_kernel_sizes=(4,))

@@ -5,8 +5,9 @@ import copy
 import pytest
 import torch
 from mmengine.structures import InstanceData, PixelData
-from mmpose.structures import PoseDataSample
+from mmpose.structures import MultilevelPixelData, PoseDataSample
 
+from mmpose_kd.core.head_output import label_weights
 from mmpose_kd.distiller import label_check
 from mmpose_kd.distiller.label_check import LabelCheck, UselessTeacherError, label_positions
 
@@ -92,6 +93,41 @@ def test_nothing_is_said_of_few_keypoints_or_without_labels():
     check = looked_at(lambda labels: torch.zeros_like(labels), batches=2)
     assert not check.done
     check.add('coordinates', [torch.zeros(1, KEYPOINTS, 2)], nothing, None)
+
+
+def test_labels_that_stand_alone_say_nothing_of_what_is_easy_to_guess(monkeypatch):
+    """With data sets of other keypoints each, a keypoint may be labelled once in the first."""
+    monkeypatch.setattr(label_check, 'KEYPOINTS', 2 * KEYPOINTS)
+    check = LabelCheck('model.teachers[0]')
+    labels = torch.rand(2, KEYPOINTS, 2, generator=torch.Generator().manual_seed(0))
+    weights = torch.zeros(2, KEYPOINTS)
+    weights[0, :5], weights[1, 5:] = 1, 1  # no keypoint twice
+    batch = [
+        PoseDataSample(
+            gt_instance_labels=InstanceData(keypoint_labels=x[None], keypoint_weights=w[None])
+        )
+        for x, w in zip(labels, weights)
+    ]
+    check.add('coordinates', [labels + 0.2], batch, None)
+    assert check.done
+
+
+def test_of_several_levels_the_last_one_s_weights_count_and_places_are_not_known():
+    """As GenerateTarget(multilevel=True) makes them for MSPN and RSN."""
+    levels = torch.stack([torch.zeros(1, KEYPOINTS), torch.ones(1, KEYPOINTS)])
+    fields = MultilevelPixelData()
+    fields.set_data(dict(heatmaps=[torch.rand(KEYPOINTS, 8, 6), torch.rand(KEYPOINTS, 16, 12)]))
+    batch = [
+        PoseDataSample(
+            gt_instance_labels=InstanceData(keypoint_weights=levels[:, None, 0]), gt_fields=fields
+        )
+        for _ in range(3)
+    ]
+    for sample in batch:
+        sample.gt_instance_labels = InstanceData()
+        sample.gt_instance_labels.set_field(levels, 'keypoint_weights')
+    assert torch.equal(label_weights(batch), torch.ones(3, KEYPOINTS))
+    assert label_positions(batch) is None
 
 
 def test_a_distiller_stops_before_such_a_teacher_has_taught_much(tmp_path, monkeypatch):

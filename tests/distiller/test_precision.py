@@ -96,6 +96,20 @@ def test_a_head_that_a_gradient_passes_stays_in_float32(monkeypatch):
     assert teacher.forward_head(images()).dtype == torch.float32
 
 
+def test_a_neck_before_such_a_head_stays_in_float32(monkeypatch):
+    config = stock()
+    config['neck'] = dict(
+        type='ChannelMapper', in_channels=[4], out_channels=4, kernel_size=1, norm_cfg=None
+    )
+    teacher = Teacher(config, None)
+    randomize(teacher.model)
+    teacher.ready = teacher.precision.taught_through = True
+    on_gpu(teacher, monkeypatch)
+    assert kinds_of(teacher.model.backbone) == {torch.bfloat16}
+    assert kinds_of(teacher.model.neck) == {torch.float32}
+    assert teacher.forward_head(images()).dtype == torch.float32
+
+
 def test_the_weights_are_known_again_whatever_the_device_made_of_them(monkeypatch):
     teacher = frozen()
     known = teacher.digest()

@@ -19,6 +19,7 @@ from ..helpers.distillers import distiller, distiller_config, untrained
 from ..helpers.models import (
     HRNET,
     RESNET,
+    K,
     build,
     images,
     plain_config,
@@ -198,3 +199,20 @@ def test_the_digest_is_of_every_weight_with_its_name_type_and_shape():
     found = {digest(a=x) for x in (zero, zero.T, zero.int(), torch.zeros(3, 4).half(), zero[0])}
     assert len(found) == 5
     assert digest(a=zero.bfloat16()) == digest(a=zero.bfloat16())
+
+
+def test_of_merged_data_sets_teacher_and_student_are_tested_on_the_same_keypoints():
+    """A student of more keypoints than its validation has chooses: output_keypoint_indices."""
+    order, chosen = [*range(K), -1, -1], list(range(K))
+    config = plain_config(HRNET)
+    config['test_cfg'] = dict(flip_test=True, output_keypoint_indices=[1, 0])
+    teacher = Teacher(config, None, keypoints=order)
+    randomize(teacher.model)
+    teacher.ready = True
+    batch = samples()
+    every, tested = (teacher.predict(images(), batch, one) for one in (None, chosen))
+    for all_of, some_of in zip(every, tested):
+        one, two = all_of.pred_instances, some_of.pred_instances
+        assert one.keypoints.shape[1] == K + 2 and two.keypoints.shape[1] == K
+        assert (one.keypoints[:, :K] == two.keypoints).all()
+        assert (one.keypoint_scores[:, K:] == 0).all() and (two.keypoint_scores != 0).any()

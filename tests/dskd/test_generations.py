@@ -11,7 +11,7 @@ from mmpose_kd.core.checkpoints import is_whole_checkpoint
 from mmpose_kd.dskd import generations
 
 from ..helpers.dskd_runs import dskd_config, saved, with_17, without_dskd
-from ..helpers.models import RESNET
+from ..helpers.models import RESNET, build
 
 
 @pytest.fixture
@@ -58,6 +58,8 @@ def test_one_command_trains_guides_exports_and_goes_on(plain, tmp_path, capfd, m
 def test_checkpoints_elsewhere_are_found_and_a_training_goes_on_from_a_whole_one(plain, tmp_path):
     cfg = Config.fromfile(plain)
     cfg.custom_hooks = []  # no ExactResumeHook
+    torch.save({'state_dict': build(cfg.model).state_dict(), 'meta': {}}, tmp_path / 'start.pth')
+    cfg.load_from = str(tmp_path / 'start.pth')  # what a training goes on from is its own
     place = str(tmp_path / 'elsewhere')
     cfg.default_hooks.checkpoint.update(out_dir=place, max_keep_ckpts=1)
     folder = tmp_path / 'out/generation_0'
