@@ -15,6 +15,8 @@ from typing import NamedTuple, Optional
 
 from mmengine.config import Config
 
+from .core.run import loop_counts_iterations
+
 #: metrics of which less is better, by the end of their name
 LESS = ('EPE', 'NME', 'MPJPE', 'P-MPJPE', 'N-MPJPE', 'loss')
 
@@ -114,10 +116,14 @@ def branch_records(
     found = [] if epoch is None else [validation_record(folder, epoch) for folder in folders]
     record = next(filter(None, found), None)
     if record is None:
+        by_iter = loop_counts_iterations(cfg.get('train_cfg') or {})
+        unit = 'iteration' if by_iter else 'epoch'
+        also = ' and default_hooks.logger.log_metric_by_epoch=False' if by_iter else ''
         raise ValueError(
-            f'--branch best: no validation of the branches after epoch {epoch} is recorded in '
+            f'--branch best: no validation of the branches after {unit} {epoch} is recorded in '
             f"{' or '.join(map(str, folders))}; train with model.test_cfg.branch='all' and "
-            'BranchMetricsHook, choose a checkpoint of a validated epoch, or give --branch N'
+            f'BranchMetricsHook{also}, choose a checkpoint of a '
+            f'validated {unit}, or give --branch N; a model without branches needs no --branch'
         )
     metric, greater = _chosen_metric(cfg, record)
     records = []

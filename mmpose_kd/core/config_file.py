@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 from typing import Union
 
 from mmengine import hub
 from mmengine.config import Config
+from mmengine.runner import Runner
+
+#: what means something to MMEngine, in its order; other names are the config's own variables
+SETTINGS = ('custom_imports', *inspect.signature(Runner.__init__).parameters)
 
 KINDS = ('.py', '.yaml', '.yml', '.json')
 GIVE = (

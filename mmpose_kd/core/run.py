@@ -41,9 +41,12 @@ def counts_iterations() -> Optional[bool]:
     if max_epochs > 1:
         return False
     loop = run_config().get('train_cfg')
-    if not isinstance(loop, dict):
-        return None
-    kind = str(loop.get('type', '')).rpartition('.')[2]
+    return loop_counts_iterations(loop) if isinstance(loop, dict) else None
+
+
+def loop_counts_iterations(train_cfg: dict) -> bool:
+    """The same, by the loop's config."""
+    kind = str(train_cfg.get('type', '')).rpartition('.')[2]
     if kind:
         return 'Iter' in kind
-    return loop.get('by_epoch', True) is False
+    return train_cfg.get('by_epoch', True) is False

@@ -11,6 +11,7 @@ from mmcv.transforms import BaseTransform
 from mmengine.config import Config
 from mmpose.codecs.base import BaseKeypointCodec
 
+from ..core.config_file import SETTINGS
 from ..core.facts import preprocessor_differences, stated_preprocessor
 from .own_types import PACKAGE, StudentWarning, own_class, own_parts
 
@@ -67,7 +68,7 @@ def plain_config(cfg: Config, model: dict, outputs: Sequence[str] = ()) -> Confi
                 if isinstance(rules, (list, tuple)) and len(hook[name]) < len(given):
                     names = [_stock_metric(one, outputs) for one in given]
                     hook['rule'] = list(dict(zip(names, rules)).values())
-    for key in [k for k in plain if k in ('work_dir', 'launcher') or k.startswith('_')]:
+    for key in [k for k in plain if k in ('work_dir', 'launcher') or _is_help(plain, k)]:
         del plain[key]  # of the run, or a help variable of the config; not of the model
     plain.update(load_from=None, resume=False)
     left = own_parts(plain, kept=False)
@@ -76,6 +77,13 @@ def plain_config(cfg: Config, model: dict, outputs: Sequence[str] = ()) -> Confi
             f'the student would still need {PACKAGE}: {", ".join(left)}; nothing was written'
         )
     return Config(plain)
+
+
+def _is_help(cfg: dict, key: str) -> bool:
+    """Whether a name is a variable of the config that the student has no use for."""
+    if key.startswith('_'):
+        return True
+    return key not in SETTINGS and bool(own_parts({key: cfg[key]}, kept=False))
 
 
 def _written(node):

@@ -22,6 +22,7 @@ from ..core.checks import checked_bool, checked_choice, checked_path, refusal
 from ..core.config_file import ConfigError, read_config
 from ..core.deployed import Deployed, training_part
 from ..core.facts import meta_of, stated_config
+from ..core.run import loop_counts_iterations
 from ..core.steps import step
 from ..core.weights import state_of
 from ..records import BranchRecord, branch_records
@@ -41,7 +42,9 @@ class Exported(tuple):
         label: What was kept: ``'branch 1'``, ``'the student'``.
         branch: Its number, of a model with branches.
         metric: By which the branch was chosen, ``'coco/AP 0.512'``; None if it was not.
-        epoch: Finished epochs of the checkpoint, None if it does not say.
+        epoch: Finished epochs of the checkpoint, None if it does not say; of a run that counts
+            iterations, iterations.
+        unit: ``'epoch'`` or ``'iteration'``.
         parameters: Of the student.
         passed_over: A better branch that was not taken, in words; None if there is none.
         onnx: What was written as an ONNX file; None if none was wanted.
@@ -52,6 +55,7 @@ class Exported(tuple):
     branch: Optional[int]
     metric: Optional[str]
     epoch: Optional[int]
+    unit: str = 'epoch'
     parameters: int
     passed_over: Optional[str]
     onnx: Optional[OnnxReport]
@@ -63,7 +67,7 @@ class Exported(tuple):
         return self
 
     def __str__(self) -> str:
-        when = '' if self.epoch is None else f' after epoch {self.epoch}'
+        when = '' if self.epoch is None else f' after {self.unit} {self.epoch}'
         metric = f', {self.metric}' if self.metric else ''
         return (
             f'{self.label}{metric}{when}, {self.parameters:,} parameters; verified: predictions '
@@ -192,6 +196,7 @@ def export_student(
         branch=branch,
         metric=None if record is None else f'{record.metric} {record.value:.4g}',
         epoch=_finished(cfg, saved),
+        unit='iteration' if loop_counts_iterations(cfg.get('train_cfg') or {}) else 'epoch',
         parameters=_parameters(plain),
         passed_over=passed_over,
         onnx=report,
@@ -289,8 +294,8 @@ def _origin(saved: dict) -> str:
 
 def _finished(cfg: Config, saved: dict) -> Optional[int]:
     """Finished epochs (or iterations): the number of the validation after this checkpoint."""
-    by_epoch = (cfg.get('train_cfg') or {}).get('by_epoch', True)
-    found = meta_of(saved).get('epoch' if by_epoch else 'iter')
+    by_iter = loop_counts_iterations(cfg.get('train_cfg') or {})
+    found = meta_of(saved).get('iter' if by_iter else 'epoch')
     return found if isinstance(found, int) else None
 
 

@@ -50,6 +50,8 @@ def _independent(metric: BaseMetric, output: str) -> BaseMetric:
     """A copy that collects for itself, and shares what is large: the loaded annotations."""
     twin = copy.copy(metric)
     twin.results = []
+    if getattr(metric, 'gt_converter', None) is not None:  # changes the annotations in place
+        twin.coco = copy.deepcopy(metric.coco)
     if getattr(metric, 'outfile_prefix', None):
         # else each output would overwrite the result file of the one before
         twin.outfile_prefix = f'{metric.outfile_prefix}.{output}'

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from mmengine.config import Config
 from mmengine.dataset import Compose
+from mmpose.datasets.datasets.utils import parse_pose_metainfo
 from mmpose.registry import DATASETS, TRANSFORMS
 
 from ..core.config_file import reason
@@ -90,7 +91,10 @@ def photographs(cfg: Config, stated: dict, paths: Sequence[Path]) -> Items:
     kind = kind if isinstance(kind, type) else DATASETS.get(kind)
     meta = dict(stated)
     if kind is not None and hasattr(kind, '_load_metainfo'):
-        meta = kind._load_metainfo(config.get('metainfo')) or meta
+        found = kind._load_metainfo(config.get('metainfo')) or {}
+        if 'from_file' in found:  # CombinedDataset leaves it to be read
+            found = parse_pose_metainfo(dict(found))
+        meta = found or meta
     items = []
     for number, path in enumerate(paths):
         if not path.is_file():

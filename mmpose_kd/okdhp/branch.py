@@ -84,6 +84,7 @@ class Branch(BaseModule):
                 f'{key}.type={type(self.head).__name__}: a branch predicts heatmaps, give '
                 'HeatmapHead or CPMHead, or a subclass of them'
             )
+        _check_own_methods(self.head, key)
         if stop is not None and isinstance(self.head, CPMHead):
             give = 'leave it out, and give backbone.num_stacks and head.num_stages'
             raise refusal(stop_key, stop, f'a CPMHead reads every stack: {give}')
@@ -238,3 +239,19 @@ def merge_branches(
         own = {key: config.get(key) for key in common}
         merged.append(own if stop is None else {**own, 'stop': stop})
     return merged
+
+
+def _check_own_methods(head: nn.Module, key: str) -> None:
+    """Refuse a head whose own methods would never be called: OKDHPHead has them for all branches.
+
+    Raises:
+        TypeError: It does not leave them as they are in MMPose's heads.
+    """
+    for name in ('loss', 'predict', 'decode'):
+        stock = (getattr(HeatmapHead, name), getattr(CPMHead, name))
+        if getattr(type(head), name) not in stock:
+            raise TypeError(
+                f'{key}.type={type(head).__name__} has a {name}() of its own, which OKDHPHead '
+                'would not call: give HeatmapHead, CPMHead, or a subclass that leaves loss(), '
+                'predict() and decode() as they are'
+            )

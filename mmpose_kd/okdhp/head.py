@@ -298,6 +298,9 @@ class OKDHPHead(BaseHead):
             heatmaps['ensemble'], _ = self.forward_ensemble(feats, tuple(heatmaps.values()))
         return [heatmaps[name] for name in names]
 
+    #: for AccuracyIntervalHook: the accuracy is computed here, whatever the branches' heads do
+    reads_compute_acc = True
+
     #: called by :mod:`mmpose_kd.core.loading` with what a checkpoint of the plain model had
     plain_weights_arrived = warn_if_branches_stay_equal
 

@@ -43,9 +43,11 @@ def misfit(cfg: dict) -> Optional[str]:
         ('model.head.type', head, (HeatmapHead, CPMHead)),
         ('model.backbone.type', backbone, (nn.Module,)),
     ):
-        found = _class(part)
+        found, kind = _class(part), part.get('type')
         if found is None:
-            return f'{key}={part.get("type")!r}: no such class is registered'
+            package = str(kind).rpartition('.')[0]
+            hint = f'; is {package} installed?' if package else ''
+            return f'{key}={kind!r}: no such class is registered{hint}'
         if not issubclass(found, kinds):
             wanted = ' or '.join(kind.__name__ for kind in kinds)
             return f'{key}={type_name(part)!r}: OKDHP needs {wanted}, or a subclass'
@@ -73,8 +75,9 @@ def distilled(cfg: dict) -> dict:
     (HRNet, hourglasses) two that are alike.
 
     The backbone is split where the shipped configs split one of its kind, see
-    :func:`default_split`. A checkpoint of the whole model that the training would start from
-    (``load_from``, ``model.init_cfg``) is loaded into the backbone only, by its ``init_cfg``:
+    :func:`default_split`. A checkpoint of the whole model that the training starts from
+    (``load_from``, ``model.init_cfg``) is loaded as without branches where there is a light
+    sibling. Into branches that are alike the backbone alone is loaded, by its ``init_cfg``:
     heads that start from equal weights would stay equal.
 
     Args:
@@ -87,11 +90,14 @@ def distilled(cfg: dict) -> dict:
     cfg = changed(cfg, hooks=(dict(type='BranchMetricsHook'),) if reported else ())
     model = cfg['model'] = updated(cfg['model'])
     backbone, head, neck = model['backbone'], model['head'], model.get('neck')
-    checkpoint = _dict(model.get('init_cfg')).get('checkpoint')
-    if checkpoint is not None:
-        model['init_cfg'] = None
-    if cfg.get('load_from'):  # is read after init_weights
-        checkpoint, cfg['load_from'] = cfg['load_from'], None
+    sibling = light_sibling(dict(backbone=backbone, head=head, neck=neck))
+    checkpoint = None
+    if sibling is None:
+        checkpoint = _dict(model.get('init_cfg')).get('checkpoint')
+        if checkpoint is not None:
+            model['init_cfg'] = None
+        if cfg.get('load_from'):  # is read after init_weights
+            checkpoint, cfg['load_from'] = cfg['load_from'], None
     if checkpoint is not None:
         start = dict(type='Pretrained', prefix='backbone.', checkpoint=checkpoint)
         backbone = {**backbone, 'init_cfg': start}
@@ -100,7 +106,6 @@ def distilled(cfg: dict) -> dict:
     cut = dict(backbone=backbone, split=split)
     model['backbone'] = dict(type='SharedTrunk', **copy.deepcopy(cut))
     model['head'] = dict(type='OKDHPHead', **cut, head=head)
-    sibling = light_sibling(dict(backbone=backbone, head=head, neck=neck))
     if sibling is not None:
         model['head'].update(
             num_branches=2, branches=[dict(), sibling], kd_loss=dict(UNBALANCED_KD)
@@ -138,8 +143,13 @@ def _dict(cfg) -> dict:
 
 def _class(cfg: dict) -> Optional[type]:
     """The class that a config names, None if it is not known."""
-    kind, name = cfg.get('type'), type_name(cfg)
-    return kind if isinstance(kind, type) else (MODELS.get(name) if name else None)
+    kind = cfg.get('type')
+    if isinstance(kind, type) or not type_name(cfg):
+        return kind if isinstance(kind, type) else None
+    try:
+        return MODELS.get(kind)
+    except Exception:  # a scope whose package cannot be imported
+        return None
 
 
 RECIPE = register(

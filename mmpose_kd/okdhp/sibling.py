@@ -27,7 +27,8 @@ def light_sibling(model: dict) -> Optional[dict]:
         model: Config of a stock model with a ``HeatmapHead``.
 
     Returns:
-        None where there is no such step, or the head is of another type or enlarges nothing.
+        None where there is no such step, the head is of another type or enlarges nothing, or
+        its maps have another size than it would make of the last step (it reads another map).
 
     Raises:
         Exception: What the backbone raises; a config may be wrong in any way.
@@ -39,7 +40,9 @@ def light_sibling(model: dict) -> Optional[dict]:
     maps = _finest_maps(model['backbone'], size)
     (height, width) = maps[next(reversed(maps))].shape[2:]
     finer = [name for name, one in maps.items() if one.shape[2:] == (2 * height, 2 * width)]
-    if not finer:
+    wanted = head['decoder'].get('heatmap_size')
+    scale = 2 ** len(channels)
+    if not finer or (wanted is not None and tuple(wanted) != (width * scale, height * scale)):
         return None
     stop = finer[-1]
     decoder = dict(

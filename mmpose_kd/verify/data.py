@@ -89,7 +89,7 @@ def missing_files(cfg: dict) -> Iterator[str]:
             lacking.add(root)
             continue
         for name, path in _files_of(dataset).items():
-            whole = path if name.endswith('_file') and name != 'ann_file' else _join(root, path)
+            whole = path if name in DIRECT else _join(root, path)
             if _is_lost(whole) and not _is_in(whole, lacking):
                 kind = 'folder of pictures' if name.startswith('data_prefix') else 'file'
                 where = 'not there' if whole == path else f'{whole} is not there'
@@ -100,6 +100,9 @@ def missing_files(cfg: dict) -> Iterator[str]:
             text = f'not there: put the annotations of the validation there, or {_MOVE}'
             yield str(refusal(name, path, text))
 
+
+#: files that MMPose's data sets do not join with data_root
+DIRECT = ('bbox_file', 'headbox_file')
 
 _MOVE = "give the data set's folder by --data-root"
 

@@ -8,21 +8,16 @@ wherever that is shorter: ``_base_.model.backbone``, ``*_base_.custom_hooks``.
 from __future__ import annotations
 
 import difflib
-import inspect
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Callable, Optional
 
-from mmengine.runner import Runner
-
+from ..core.config_file import SETTINGS
 from .expressions import Dict, Expression, Items, Name, Spread, Value, in_one_line, inside, is_name
 
 SHORT = 40  # characters: what is shorter is written rather than referred to
 WORTH_A_NAME = 50  # characters of a dict that is written twice
-
-#: what means something to MMEngine, in its order; other names are the config's own variables
-SETTINGS = ('custom_imports', *inspect.signature(Runner.__init__).parameters)
 
 Path = tuple  # of keys and indices
 

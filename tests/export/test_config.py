@@ -141,8 +141,14 @@ def test_classes_become_the_paths_that_a_text_config_has():
 
 
 def test_another_type_of_ours_is_refused_with_its_key():
-    with pytest.raises(ExportError, match=r"still need mmpose_kd: wrap.0.a.type='FAU'; nothing"):
-        plain(wrap=[dict(a=dict(type='FAU'))])
+    with pytest.raises(ExportError, match=r"still need mmpose_kd: cfg.0.a.type='FAU'; nothing"):
+        plain(cfg=[dict(a=dict(type='FAU'))])
+
+
+def test_a_variable_of_the_config_that_holds_a_type_of_ours_is_left_out():
+    found = plain(okdhp_head=dict(type='OKDHPHead'), codec=dict(type='MSRAHeatmap'), folds=3)
+    assert 'okdhp_head' not in found
+    assert found.codec == dict(type='MSRAHeatmap') and found.folds == 3
 
 
 # Compared with the run's own config

@@ -74,6 +74,7 @@ def test_records_are_looked_for_beside_checkpoint_and_config_and_in_the_work_dir
     [
         (dict(by_epoch=True), dict(epoch=3, iter=30), 3),
         (dict(by_epoch=False), dict(epoch=0, iter=30), 30),
+        (dict(type='IterBasedTrainLoop', max_iters=90), dict(epoch=0, iter=30), 30),
         (dict(max_epochs=5), dict(epoch=3, iter=30), 3),
         (None, dict(epoch=3, iter=30), 3),
         (None, dict(iter=30), None),

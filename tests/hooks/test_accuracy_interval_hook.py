@@ -100,6 +100,7 @@ def feature_distiller(student):
     [
         (plain_config(), None),
         (okdhp_config(), None),
+        (okdhp_config(HOURGLASS, 'stack1'), None),
         (plain_config(HOURGLASS), 'CPMHead'),
         (plain_of('rtmcc'), 'RTMCCHead'),
         (ocd_of('regression'), 'RegressionHead'),

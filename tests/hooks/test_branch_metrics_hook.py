@@ -13,6 +13,7 @@ from mmengine.runner import BaseLoop, Runner
 from mmpose_kd.hooks.branch_metrics_hook import (
     BranchMetricsHook,
     OutputMetric,
+    _independent,
     with_outputs_as_table,
 )
 
@@ -271,3 +272,13 @@ def test_a_run_logs_a_table_and_hands_the_visualiser_the_same_scalars(run, tmp_p
     for output in ('branch0', 'branch1', 'branch2', 'ensemble'):
         row = next(row for row in log.splitlines() if row.startswith(f'{output}  '))
         assert row.split()[-1] == f'{values[f"{output}/EPE"]:.4f}'
+
+
+def test_annotations_that_a_metric_converts_in_place_are_its_own():
+    """CocoMetric(gt_converter=...) does; without it the loaded annotations are shared."""
+    metric = MeanX()
+    metric.coco, metric.gt_converter = {'anns': [1, 2]}, None
+    assert _independent(metric, 'branch0').coco is metric.coco
+    metric.gt_converter = dict(num_keypoints=2, mapping=[(0, 1)])
+    twin = _independent(metric, 'branch0')
+    assert twin.coco == metric.coco and twin.coco is not metric.coco

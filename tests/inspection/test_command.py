@@ -166,3 +166,21 @@ def test_a_config_with_classes_in_the_place_of_names_is_read(tmp_path):
     loader = dict(dataset=dict(type=CocoDataset, pipeline=steps))
     found = photographs(dict(val_dataloader=loader), {}, [tmp_path / 'a.png'])
     assert len(found.names) == 17 and found.names[0] == 'nose'
+
+
+def test_the_keypoints_of_merged_data_sets_have_their_names(tmp_path):
+    cv2.imwrite(str(tmp_path / 'a.png'), np.zeros((40, 30, 3), np.uint8))
+    dataset = dict(
+        type='CombinedDataset',
+        metainfo=dict(from_file='configs/_base_/datasets/coco.py'),
+        datasets=[],
+        pipeline=[
+            dict(type='LoadImage'),
+            dict(type='GetBBoxCenterScale'),
+            dict(type='TopdownAffine', input_size=SIZE),
+            dict(type='PackPoseInputs'),
+        ],
+    )
+    cfg = Config(dict(val_dataloader=dict(dataset=dataset)))
+    found = photographs(cfg, {}, [tmp_path / 'a.png'])
+    assert found.names[:2] == ['nose', 'left_eye'] and len(found.names) == 17

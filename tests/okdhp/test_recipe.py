@@ -19,11 +19,13 @@ from ..helpers.configs import CONFIGS, offline, packed, shrunk, unscoped
 from ..helpers.models import (
     BACKBONES,
     HOURGLASS,
+    RESNET,
     STACKED,
     build,
     images,
     okdhp_config,
     plain_config,
+    randomize,
     samples,
     total,
 )
@@ -223,21 +225,73 @@ def test_an_evaluator_that_cannot_be_extended_gets_one_output():
 
 
 @pytest.mark.parametrize('where', ['load_from', 'model.init_cfg'])
-def test_weights_of_a_whole_model_reach_the_backbone_of_trunk_and_branches(where, tmp_path):
-    plain = MODELS.build(plain_config())
+@pytest.mark.parametrize('name', ['HRNet', 'ResNet'])
+def test_weights_of_a_whole_model_reach_all_but_heads_that_are_alike(where, name, tmp_path):
+    backbone = BACKBONES[name]
+    plain = randomize(MODELS.build(plain_config(backbone)))
     file = str(tmp_path / 'plain.pth')
     torch.save(dict(state_dict=plain.state_dict()), file)
     if where == 'load_from':
-        cfg = dict(model=plain_config(), load_from=file)
+        cfg = dict(model=plain_config(backbone), load_from=file)
     else:
-        cfg = whole(init_cfg=dict(type='Pretrained', checkpoint=file))
+        cfg = whole(**plain_config(backbone), init_cfg=dict(type='Pretrained', checkpoint=file))
     cfg = RECIPE.distilled(cfg)
-    assert not cfg.get('load_from') and not cfg['model'].get('init_cfg')
-    cfg['model']['backbone']['split'] = cfg['model']['head']['split'] = 'stage2'
+    alike = backbone['type'] == 'HRNet'  # the other has a light sibling
+    kept = [cfg.get('load_from'), cfg['model'].get('init_cfg')]
+    assert any(kept) == (not alike)
     model = MODELS.build(cfg['model'])
     model.init_weights()
-    expected = {n: v for n, v in plain.state_dict().items() if n.startswith('backbone.')}
-    for branch, missing in ((0, 'nothing'), (1, 'backbone.layer4')):  # the sibling stops before
-        weights = model.head.deployed(branch).state_dict(model.state_dict())
-        for name, value in expected.items():
-            assert name.startswith(missing) or torch.equal(weights[name], value), name
+    if kept[0]:  # as the Runner does
+        model.load_state_dict(torch.load(file, weights_only=True)['state_dict'])
+    expected = plain.state_dict()
+    for branch in (0, 1):
+        found = model.head.deployed(branch).state_dict(model.state_dict())
+        same = {n for n, v in expected.items() if n in found and torch.equal(found[n], v)}
+        missing = {n for n in expected if n not in same}
+        if alike:
+            assert {n.partition('.')[0] for n in missing} == {'head'}
+            assert all(n.startswith('head.') == (n in missing) for n in expected)
+        elif branch == 0:
+            assert not missing
+        else:  # the sibling stops before the last step, and its own head is lighter
+            assert all(n.startswith(('backbone.layer4', 'head.')) for n in missing)
+
+
+@pytest.mark.parametrize(
+    ('change', 'codec'),
+    [
+        (dict(neck=dict(type='FeatureMapProcessor', scale_factor=2.0)), (8, 16)),
+        (dict(backbone=dict(RESNET, out_indices=(2,))), (8, 16)),
+    ],
+    ids=['a neck that enlarges', 'an earlier step'],
+)
+def test_a_head_that_reads_another_map_than_the_last_gets_equal_branches(change, codec):
+    model = {**plain_config(), **change}
+    deconv = dict(deconv_out_channels=(8, 8), deconv_kernel_sizes=(4, 4))
+    model['head'].update(deconv)
+    if 'backbone' in change:
+        model['head']['in_channels'] //= 2
+    assert RECIPE.misfit(dict(model=model)) is None
+    assert 'branches' not in RECIPE.distilled(dict(model=model))['model']['head']
+
+
+class LongLegs(HeatmapHead):
+    """A user's head with one loss more."""
+
+    def loss(self, feats, batch_data_samples, train_cfg={}):  # noqa: B006
+        losses = super().loss(feats, batch_data_samples, train_cfg)
+        return {**losses, 'loss_legs': losses['loss_kpt']}
+
+
+class Named(HeatmapHead):
+    """A user's head that computes nothing differently."""
+
+
+def test_a_head_with_a_loss_of_its_own_is_refused():
+    def why(kind):
+        model = plain_config()
+        model['head']['type'] = kind
+        return RECIPE.misfit(dict(model=model))
+
+    assert why(Named) is None
+    assert 'head.type=LongLegs has a loss() of its own' in why(LongLegs)

@@ -104,3 +104,14 @@ def test_the_evaluators_file_is_looked_for_as_well(there):
 
 def test_what_stands_on_a_server_is_not_looked_for():
     assert list(missing_files(config('s3://bucket/coco/'))) == []
+
+
+def test_only_files_that_mmpose_takes_as_they_stand_are_not_looked_for_in_the_root(there):
+    """InterHand and motion capture: all but detection boxes and MPII's head boxes are joined."""
+    (there / 'cameras.json').write_text('{}')
+    cfg = config(root=f'{there}/', camera_param_file='cameras.json', joint_file='gone.json')
+    (message,) = missing_files(cfg)
+    assert message.startswith('train_dataloader.dataset.joint_file=')
+    cfg = config(root=f'{there}/', headbox_file='boxes.json')
+    (message,) = missing_files(cfg)
+    assert message.startswith('train_dataloader.dataset.headbox_file=')
