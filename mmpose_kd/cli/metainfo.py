@@ -32,6 +32,13 @@ def metainfo(annotations: str, out: str, force: bool) -> None:
     pairs = ', '.join(f'{one} and {other}' for one, other in written.pairs)
     sys.stdout.write(f'change places in a mirror: {pairs or "none"}\n')
     sys.stdout.write(f'sigma of OKS: {SIGMA} for each, change it if yours are known\n')
+    if written.lacking:
+        told = ', '.join(f'{count} have no {key}' for key, count in written.lacking.items())
+        sys.stderr.write(
+            f'mmpose-kd: note: of the annotations {told}; the same in the validation ends in a '
+            'KeyError of CocoMetric: give area (width * height of the box, if nothing better is '
+            'known) and iscrowd=0, and leave boxes without keypoints out\n'
+        )
     if written.series:
         sys.stderr.write(
             'mmpose-kd: note: keypoints are numbered, and names do not tell mirror images then: '

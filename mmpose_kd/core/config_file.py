@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from pathlib import Path
-from typing import Union
+from typing import Optional, Union
 
 from mmengine import hub
 from mmengine.config import Config
@@ -22,6 +22,21 @@ GIVE = (
 
 class ConfigError(ValueError):
     """A file cannot be read as a config."""
+
+
+def merge_options(cfg: Config, options: Optional[dict]) -> None:
+    """Change a config as ``--cfg-options`` says, in place.
+
+    Raises:
+        ConfigError: A key is none of the config.
+    """
+    try:
+        cfg.merge_from_dict(options or {})
+    except (AttributeError, KeyError, TypeError) as error:  # a key under what is no dict
+        keys = ', '.join(options)
+        raise ConfigError(
+            f'--cfg-options {keys}: {reason(error)}: give keys of the config'
+        ) from error
 
 
 def read_config(path: Union[str, Path]) -> Config:

@@ -13,6 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
+from PIL import Image
 
 from .panels import Panel
 from .whole_files import write_whole
@@ -166,6 +167,10 @@ def _draw_table(axis, panel: Panel, number: int, names: Sequence[str]) -> None:
     axis.set_title(panel.title, fontsize=8, pad=3)
 
 
+#: what a sheet's file says of itself
+SOURCE = 'mmpose-kd inspect'
+
+
 def as_picture(figure: Figure) -> np.ndarray:
     """A figure as RGB pixels (h, w, 3), 0 to 255."""
     figure.set_dpi(DPI)
@@ -176,4 +181,14 @@ def as_picture(figure: Figure) -> np.ndarray:
 
 def write_sheet(figure: Figure, file: Path) -> None:
     """Write a figure as a PNG file, whole or not at all."""
-    write_whole(file, lambda path: figure.savefig(path, dpi=DPI))
+    about = {'Source': SOURCE}
+    write_whole(file, lambda path: figure.savefig(path, dpi=DPI, metadata=about))
+
+
+def is_sheet(file: Path) -> bool:
+    """Whether :func:`write_sheet` wrote a file."""
+    try:
+        with Image.open(file) as picture:
+            return picture.info.get('Source') == SOURCE
+    except (OSError, ValueError, SyntaxError):
+        return False

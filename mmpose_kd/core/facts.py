@@ -41,6 +41,28 @@ def keypoint_names(dataset_meta) -> dict:
     return names if known and all(is_whole(number) for number in names) else {}
 
 
+def flip_problem(dataset_meta: dict) -> Optional[str]:
+    """What is wrong with a data set's mirror images, in words; None if nothing is.
+
+    A keypoint whose partner has another partner would be trained on a wrong place in every
+    mirrored picture. MMPose does not look at it.
+
+    Args:
+        dataset_meta: As MMPose's data sets have it, with ``flip_indices``.
+    """
+    flip, names = dataset_meta.get('flip_indices'), keypoint_names(dataset_meta)
+    if not isinstance(flip, (list, tuple)) or not all(isinstance(k, Integral) for k in flip):
+        return None
+    for k, other in enumerate(flip):
+        if not 0 <= other < len(flip) or flip[other] != k:
+            one, two = (names.get(n, n) for n in (k, other))
+            return (
+                f'keypoint {k} ({one}) changes places in a mirror with {other} ({two}), which '
+                'does not with it: write the partner into `swap` of both, and no name twice'
+            )
+    return None
+
+
 def keypoint_differences(stated: dict, used: dict) -> list[str]:
     """``'3: nose, left_eye'`` for each number that has two names, and a difference in count.
 

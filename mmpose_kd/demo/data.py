@@ -9,9 +9,11 @@ from typing import Optional
 from mmpose.datasets import CocoDataset
 from mmpose.datasets.datasets.utils import parse_pose_metainfo
 
+from ..core.checks import is_number, is_whole
+from ..core.facts import flip_problem
 from ..gain.files import write_json
 from ..gain.subset import is_person
-from .metainfo import DataError, is_series, read_annotations, write_dataset_info
+from .metainfo import DataError, is_series, mirrored, read_annotations, write_dataset_info
 
 SPLITS = ('train', 'val')
 #: where the annotations and the pictures of a split may lie
@@ -62,6 +64,13 @@ def prepare(source: Path, out: Path, persons: dict[str, int]) -> Data:
     """
     if not source.is_dir():
         raise DataError(f'--data {source}: there is no such folder')
+    files = {_annotation_file(source, split).resolve() for split in SPLITS}
+    written = {(out / f'{split}.json').resolve() for split in SPLITS}
+    if files & written or source.resolve() == out.resolve():
+        raise DataError(
+            f'--out {out.parent}: chosen annotations are written to {out}, which is that of '
+            f'--data {source}: give another folder'
+        )
     read = {split: read_annotations(_annotation_file(source, split)) for split in SPLITS}
     categories = [category for content in read.values() for category in content['categories']]
     if len({tuple(c['keypoints']) for c in categories}) > 1:
@@ -119,17 +128,26 @@ def _chosen(content: dict, keypoints: int, persons: int, file: Path) -> dict:
     pictures = {image['id']: image for image in content['images']}
     usable = []
     for one in content['annotations']:
-        values, box = one.get('keypoints'), one.get('bbox')
-        if values is None or box is None or not is_person(one) or not min(box[2:]) > 0:
-            continue  # a box alone, a crowd, nobody
-        number = one.get('id')
+        values, box, number = one.get('keypoints'), one.get('bbox'), one.get('id')
+        if not values or not box:
+            continue
+        if not _are_numbers(values) or not _are_numbers(box) or len(box) != 4:
+            raise DataError(
+                f"{file}: annotation {number}: give 'keypoints' as x, y, v, x, y, v, ..., and "
+                "'bbox' as x, y, width, height, numbers in one list"
+            )
+        if not is_person(one) or not min(box[2:]) > 0:
+            continue  # a crowd, nobody
         if len(values) != 3 * keypoints:
             raise DataError(
                 f"{file}: annotation {number} has {len(values)} numbers in 'keypoints', the "
                 f'category has {keypoints} names: give x, y, v for each, {3 * keypoints}'
             )
-        if number is None or one.get('image_id') not in pictures:
-            raise DataError(f'{file}: annotation {number} has no id, or the image_id of no image')
+        if not is_whole(number) or one.get('image_id') not in pictures:
+            raise DataError(
+                f'{file}: annotation {number} has no whole number as id, or the image_id of no '
+                'image'
+            )
         usable.append({
             'area': 0.53 * box[2] * box[3], 'iscrowd': 0, **one,
             'num_keypoints': sum(v > 0 for v in values[2::3]),
@@ -146,6 +164,10 @@ def _chosen(content: dict, keypoints: int, persons: int, file: Path) -> dict:
     }  # fmt: skip
 
 
+def _are_numbers(values) -> bool:
+    return isinstance(values, list) and all(map(is_number, values))
+
+
 # ----------------------------------------------------------------------- of the keypoints
 
 
@@ -154,15 +176,19 @@ def _metainfo(source: Path, out: Path, category: dict) -> tuple[Optional[Path], 
     names, given = category['keypoints'], source / METAINFO
     if given.is_file():
         try:
-            known = parse_pose_metainfo(dict(from_file=str(given)))['keypoint_id2name']
+            meta = parse_pose_metainfo(dict(from_file=str(given)))
+            known = meta['keypoint_id2name']
         except Exception as error:  # it is a program
             raise DataError(f'{given} cannot be read: {type(error).__name__}: {error}') from error
         if [known[i] for i in range(len(known))] != names:
             raise DataError(f'{given} has other keypoints than the category of the annotations')
+        problem = flip_problem(meta)
+        if problem:
+            raise DataError(f'{given}: {problem}')
         return given.absolute(), True
     coco = parse_pose_metainfo(CocoDataset.METAINFO)['keypoint_id2name']
     if names == [coco[i] for i in range(len(coco))]:
         return None, True
     file = out.absolute() / METAINFO
     write_dataset_info(category, file)
-    return file, not is_series(names)
+    return file, not is_series(set(names) - mirrored(names).keys())

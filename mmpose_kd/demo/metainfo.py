@@ -26,11 +26,13 @@ class Written(NamedTuple):
         names: Of the keypoints, in their order.
         pairs: Keypoints that change places in a mirror.
         series: Whether keypoints are numbered, so that their names do not tell that.
+        lacking: How many annotations lack a key that COCO's metric needs, by the key.
     """
 
     names: tuple[str, ...]
     pairs: tuple[tuple[str, str], ...]
     series: bool
+    lacking: dict[str, int]
 
 
 def metainfo_file(annotations: Path, out: Path, force: bool = False) -> Written:
@@ -56,14 +58,23 @@ def metainfo_file(annotations: Path, out: Path, force: bool = False) -> Written:
         raise FileExistsError(f'{out} is there already: give another file, or --force')
     if not annotations.is_file():
         raise DataError(f'{annotations}: there is no such file')
-    categories = read_annotations(annotations)['categories']
+    content = read_annotations(annotations)
+    categories = content['categories']
     if len({tuple(c['keypoints']) for c in categories}) > 1:
         raise DataError(f'{annotations}: its categories have different keypoints; give one kind')
     names = categories[0]['keypoints']
     write_dataset_info(categories[0], out)
     pairs = {tuple(sorted(pair, key=names.index)) for pair in mirrored(names).items()}
     ordered = sorted(pairs, key=lambda pair: names.index(pair[0]))
-    return Written(tuple(names), tuple(ordered), is_series(names))
+    series = is_series(set(names) - mirrored(names).keys())
+    return Written(tuple(names), tuple(ordered), series, lacking_for_coco(content))
+
+
+def lacking_for_coco(content: dict) -> dict[str, int]:
+    """How many annotations lack what MMPose trains without and ``CocoMetric`` needs."""
+    rows = content['annotations']
+    counts = {key: sum(row.get(key) is None for row in rows) for key in COCO_NEEDS}
+    return {key: count for key, count in counts.items() if count}
 
 
 def read_annotations(file: Path) -> dict:
@@ -87,6 +98,19 @@ def read_annotations(file: Path) -> dict:
         lacking = [key for key in ('id', 'file_name', 'width', 'height') if key not in image]
         if lacking:
             raise DataError(f'{file}: an image has no {", ".join(lacking)}: {str(image)[:60]}')
+        if not is_whole(image['id']) or not isinstance(image['file_name'], str):
+            raise DataError(
+                f'{file}: an image needs a whole number as id and a text as file_name, found '
+                f'{image["id"]!r} and {image["file_name"]!r}'
+            )
+    for category in named:
+        names = category['keypoints']
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise DataError(
+                f'{file}: keypoints are called {", ".join(twice)} twice: give each a name of its '
+                'own'
+            )
     return {**content, 'categories': named}
 
 
@@ -127,9 +151,19 @@ def write_dataset_info(category: dict, file: Path) -> None:
     write_whole(file, lambda path: path.write_text(text, encoding='utf-8'))
 
 
-def mirrored(names: Collection[str]) -> dict[str, str]:
-    """For each keypoint with a side the one on the other side: ``left_eye``, ``eye.R``, ``l_ear``.
+COCO_NEEDS = ('area', 'iscrowd', 'keypoints')
 
+#: how names tell a side, the surest first
+SIDES = (
+    re.compile(r'left|right|(?<![a-z])[lr](?![a-z])', re.IGNORECASE),
+    re.compile(r'^[lrLR](?=[A-Z])|(?<=[a-z])[LR]$'),
+)
+
+
+def mirrored(names: Collection[str]) -> dict[str, str]:
+    """For each keypoint with a side the one on the other side.
+
+    Sides are ``left_eye``, ``eye.R``, ``l_ear``, and as one letter at an end ``LEye``, ``eyeR``.
     Names of which the other side is not there are left out.
     """
     sides = {'left': 'right', 'right': 'left', 'l': 'r', 'r': 'l'}
@@ -143,9 +177,11 @@ def mirrored(names: Collection[str]) -> dict[str, str]:
 
     found = {}
     for name in names:
-        partner = re.sub(r'left|right|(?<![a-z])[lr](?![a-z])', other, name, flags=re.IGNORECASE)
-        if partner != name and partner in names:
-            found[name] = partner
+        for side in SIDES:
+            partner = side.sub(other, name)
+            if partner != name and partner in names:
+                found[name] = partner
+                break
     return found
 
 

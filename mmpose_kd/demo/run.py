@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import math
 import shutil
 import statistics
@@ -61,7 +62,9 @@ def run(settings: Settings) -> None:
     out, start = settings.out.absolute(), time.time()
     recipe = RECIPES[settings.method]
     with sole_call(out):
+        check_student(out)
         data = read_data(settings)
+        tell_pairs(data)
         plain, cfg = fitting_student(recipe, data)
         cost, teacher = None, None
         if recipe.needs_teacher:
@@ -80,12 +83,48 @@ def run(settings: Settings) -> None:
             Model(f'plain, as long as {recipe.name.upper()}', longer),
             Model(f'distilled with {recipe.name.upper()}', other),
         ]
-        shutil.rmtree(out / 'student', ignore_errors=True)
-        for file in ('student.py', 'student.pth'):
-            made = other.folder(out) / 'student' / file
-            write_whole(out / 'student' / file, lambda path, made=made: shutil.copy(made, path))
+        copy_student(other.folder(out) / 'student', out / 'student')
         write_report(out, models, cost and Model('teacher', cost), data)
     sys.stdout.write(f'finished in {time.time() - start:.0f} s\n')
+
+
+def check_student(out: Path) -> None:
+    """See that a student which is there already is that of an earlier call.
+
+    Raises:
+        SettingError: It is another one, which would be lost.
+    """
+    there = out / 'student' / 'student.pth'
+    own = (run / 'student' / 'student.pth' for run in out.glob('runs/*'))
+    if there.exists() and not any(_same_bytes(there, one) for one in own):
+        raise SettingError(
+            f'--out {out}: {there} is not of an earlier call and would be lost: give another '
+            'folder'
+        )
+
+
+def copy_student(made: Path, to: Path) -> None:
+    """Leave a run's student beside the report; an ONNX file of another one goes."""
+    if not _same_bytes(to / 'student.pth', made / 'student.pth'):
+        (to / 'student.onnx').unlink(missing_ok=True)
+    for file in ('student.py', 'student.pth'):
+        write_whole(to / file, lambda path, file=file: shutil.copy(made / file, path))
+
+
+def _same_bytes(one: Path, other: Path) -> bool:
+    return one.is_file() and other.is_file() and filecmp.cmp(one, other, shallow=False)
+
+
+def tell_pairs(data: Data) -> None:
+    """Say which keypoints change places in a mirror, of data that is not drawn."""
+    if data.metainfo is None:
+        return
+    meta = data.meta()
+    names, flip = meta['keypoint_id2name'], meta['flip_indices']
+    pairs = [f'{names[k]} and {names[f]}' for k, f in enumerate(flip) if k < f]
+    what = ', '.join(pairs) or 'none'
+    mirror = 'change places in a mirror' if data.flips else 'pictures are not mirrored; pairs'
+    sys.stdout.write(f'keypoints, {mirror}: {what}\n')
 
 
 def read_data(settings: Settings) -> Data:

@@ -14,7 +14,7 @@ from mmengine.config import Config
 
 from ..core.checkpoints import is_whole_checkpoint
 from ..core.checks import refusal
-from ..core.config_file import read_config
+from ..core.config_file import merge_options, read_config
 from ..core.recipe import changed, type_name
 from ..core.sole_call import sole_call
 from ..core.whole_checkpoints import keep_whole_checkpoints
@@ -68,7 +68,7 @@ def train_generations(
         subprocess.CalledProcessError: A training failed; its own message was printed.
     """
     cfg = read_config(config)
-    cfg.merge_from_dict(options or {})
+    merge_options(cfg, options)
     why = misfit(_without_hook(cfg, config))
     if why is not None:
         raise ValueError(f'{config}: {why}')

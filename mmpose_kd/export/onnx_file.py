@@ -19,6 +19,7 @@ from mmengine.model import BaseModel
 from torch import Tensor
 
 from ..core.capture import replaced
+from ..core.facts import keypoint_names
 from ..version import __version__
 from .config import ExportError
 from .graph import RTMLIB_RATIO, StudentGraph
@@ -342,8 +343,7 @@ def _state(onnx, written, graph: StudentGraph, channels: str) -> None:
     if 'simcc_x' in graph.names:
         ratio = RTMLIB_RATIO if graph.drawn else codec.simcc_split_ratio
         facts['simcc_split_ratio'] = str(float(ratio))
-    meta = getattr(graph.model, 'dataset_meta', None) or {}
-    names = meta.get('keypoint_id2name') or {}
+    names = keypoint_names(getattr(graph.model, 'dataset_meta', None))
     if names:
         facts['keypoints'] = ','.join(str(names[i]) for i in sorted(names))
     onnx.helper.set_model_props(written, facts)

@@ -11,7 +11,7 @@ from mmpose.registry import KEYPOINT_CODECS, TRANSFORMS
 
 from ..core.checkpoints import is_url
 from ..core.checks import is_whole
-from ..core.config_file import ConfigError, read_config
+from ..core.config_file import ConfigError, merge_options, read_config
 from ..core.recipe import type_name
 
 
@@ -36,9 +36,9 @@ def load_config(path: str, options: Optional[dict] = None) -> Config:
         raise SettingError(f'{path}: no such config')
     try:
         cfg = read_config(path)
+        merge_options(cfg, options)
     except ConfigError as error:
         raise SettingError(str(error)) from error
-    cfg.merge_from_dict(options or {})
     missing = [key for key in NEEDED if not cfg.get(key)]
     if missing:
         raise SettingError(f'{path} has no {", ".join(missing)}: add it')
@@ -54,6 +54,14 @@ def load_config(path: str, options: Optional[dict] = None) -> Config:
             f'{path}: train_cfg={dict(cfg.train_cfg)} does not count epochs: '
             'give by_epoch=True and max_epochs'
         )
+    evaluator = cfg.test_evaluator
+    if isinstance(evaluator, dict) and 'metrics' in evaluator:
+        if type_name(evaluator) not in (None, 'Evaluator'):
+            raise SettingError(
+                f'{path}: test_evaluator.type={evaluator["type"]!r}: give the metrics of one data '
+                'set, a dict or a list of them'
+            )
+        cfg.test_evaluator = evaluator['metrics']
     start = cfg.get('load_from')
     if start and not (is_url(start) or Path(start).expanduser().is_file()):
         raise SettingError(

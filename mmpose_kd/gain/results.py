@@ -86,10 +86,17 @@ def read_result(out: Path, run: Run, yardstick: Optional[str]) -> Optional[Resul
             'without left_shoulder and right_hip; give --yardstick bbox'
         )
     target, visible = persons['target'], persons['visible']
-    if joints is None or yardstick == 'bbox':
+    length = None if joints is None else torso_lengths(target, visible, joints)
+    measurable = length is not None and bool((length > 0).any())
+    if yardstick == 'torso' and not measurable:
+        raise SettingError(
+            '--yardstick torso: no person has both left_shoulder and right_hip labelled; give '
+            '--yardstick bbox'
+        )
+    if yardstick == 'bbox' or not measurable:
         yardstick, length = 'bbox', box_lengths(persons['boxes'])
     else:
-        yardstick, length = 'torso', torso_lengths(target, visible, joints)
+        yardstick = 'torso'
     scored = {
         thr: hits_and_counts(persons['keypoints'], target, visible, length, thr)
         for thr in THRESHOLDS
@@ -122,7 +129,7 @@ def read_persons(file: Path) -> dict[str, np.ndarray]:
     for name, shape in PERSONS.items():
         wanted = tuple({'N': n, 'K': k}.get(axis, axis) for axis in shape)
         found = persons[name]
-        kinds = 'U' if name == 'names' else 'biuf'
+        kinds = {'names': 'U', 'ids': 'biufU'}.get(name, 'biuf')  # some data has texts as ids
         if found.shape != wanted or found.dtype.kind not in kinds:
             raise FileError(file, f'{name} is {found.dtype} of shape {found.shape}')
     return persons

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
+from ..core.checks import is_number
 from .configs import SettingError, annotation_file
 from .files import write_text
 
@@ -70,6 +71,8 @@ def _is_coco(data) -> bool:
 
 def is_person(annotation: dict) -> bool:
     """Whether MMPose trains on this annotation: one person with at least one joint."""
-    visible = annotation.get('keypoints', [])[2::3]
-    labelled = annotation.get('num_keypoints', sum(v > 0 for v in visible))
+    labelled = annotation.get('num_keypoints')
+    if labelled is None:
+        visible = (annotation.get('keypoints') or [])[2::3]
+        labelled = sum(is_number(v) and v > 0 for v in visible)
     return bool(labelled) and not annotation.get('iscrowd')

@@ -13,7 +13,7 @@ from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmpose.registry import HOOKS
 
-from ..core.contact_sheet import contact_sheet, write_sheet
+from ..core.contact_sheet import contact_sheet, is_sheet, write_sheet
 from ..core.facts import stated_dataset
 from ..core.panels import panels_of, picture
 from ..core.steps import step
@@ -100,7 +100,7 @@ def _check_out(out: Path, force: bool) -> None:
         return
     if not force:
         raise FileExistsError(f'{out} is there already: give another folder, or --force')
-    others = [path.name for path in out.iterdir() if path.suffix != '.png'] if out.is_dir() else []
+    others = [path.name for path in out.iterdir() if not is_sheet(path)] if out.is_dir() else []
     if others or not out.is_dir():
         what = f'holds {others[0]}' if others else 'is a file'
         raise FileExistsError(

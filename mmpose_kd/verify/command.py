@@ -9,7 +9,7 @@ import torch
 from mmengine.config import Config
 
 from ..core.checks import checked_choice, checked_whole
-from ..core.config_file import read_config, reason
+from ..core.config_file import merge_options, read_config
 from ..core.dry_run import apart, copied, leave_nothing, told
 from ..core.steps import step
 from ..core.weight_sources import take_out, weight_sources
@@ -101,13 +101,7 @@ def verify(settings: Settings) -> Report:
 
 def _config_of(settings: Settings) -> Config:
     cfg = copied(read_config(settings.config))
-    try:
-        cfg.merge_from_dict(settings.options or {})
-    except (AttributeError, KeyError, TypeError) as error:  # a key under what is no dict
-        keys = ', '.join(settings.options)
-        raise VerifyError(
-            f'--cfg-options {keys}: {reason(error)}: give keys of the config'
-        ) from error
+    merge_options(cfg, settings.options)
     for key in ('model', 'train_dataloader', 'train_cfg', 'optim_wrapper'):
         if not isinstance(cfg.get(key), dict):
             raise VerifyError(f'{settings.config} has no {key}: give the config of a training')

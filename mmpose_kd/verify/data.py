@@ -53,7 +53,7 @@ def put_at(cfg: dict, root: str) -> None:
         raise FileNotFoundError(f'--data-root {root}: there is no such folder')
     roots = {one.get('data_root') for _, one in datasets_in(cfg)} - {None, ''}
     try:
-        old = os.path.commonpath(sorted(roots))
+        old = os.path.commonpath(sorted(map(os.path.normpath, roots)))
     except ValueError:  # there is none, or one is absolute and one is not
         old = ''
     if old in ('', os.sep):
@@ -63,8 +63,11 @@ def put_at(cfg: dict, root: str) -> None:
         )
 
     def moved(node):
-        if isinstance(node, str) and (node.rstrip('/') == old or node.startswith(f'{old}/')):
-            return str(Path(root)) + node[len(old) :]
+        if isinstance(node, str) and '://' not in node:
+            place = os.path.normpath(node)  # './data//coco/' is 'data/coco' as well
+            if place == old or place.startswith(f'{old}/'):
+                slash = '/' if node.endswith('/') else ''
+                return str(Path(root)) + place[len(old) :] + slash
         if isinstance(node, dict):
             for name in node:
                 node[name] = moved(node[name])

@@ -22,6 +22,7 @@ from ..core.dry_run import (
     losses_of,
     told,
 )
+from ..core.facts import flip_problem
 from ..core.weight_sources import take_out, weight_sources
 from .made_up import made_up_samples, metainfo_of
 
@@ -77,6 +78,9 @@ def tried(config: Config) -> Trial:
         left_out += leave_nothing(cfg, folder)
         try:
             samples, missing = _samples(cfg)
+            problem = flip_problem(samples.metainfo)
+            if problem:
+                raise ValueError(f'train_dataloader.dataset.metainfo: {problem}')
             losses, device = _steps(cfg, samples)
         except Exception as error:  # whatever is wrong in a config
             raise TrialError(f'the first training step fails: {told(error)}') from error
@@ -118,7 +122,7 @@ def _samples(cfg: Config) -> tuple[_Samples, Optional[str]]:
             samples += [real[i * (count // BATCH) % count] for i in range(BATCH)]
         return _Samples(samples, real.metainfo), None
     except (OSError, AssertionError) as error:  # MMPose asserts that a file is there
-        if isinstance(error, AssertionError) and 'exist' not in str(error):
+        if isinstance(error, AssertionError) and 'does not exist' not in str(error):
             raise
         missing = f'the training data is not there ({" ".join(str(error).split())})'
     samples = [s for way in ways for s in itertools.islice(made_up_samples(way), BATCH)]

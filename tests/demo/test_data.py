@@ -102,6 +102,11 @@ def test_a_metainfo_file_says_what_names_do_not(own, tmp_path):
         (['l_ear', 'r_ear', 'tail'], {'l_ear': 'r_ear', 'r_ear': 'l_ear'}),
         (['LeftHip', 'RightHip'], {'LeftHip': 'RightHip', 'RightHip': 'LeftHip'}),
         (['left_hand', 'collar'], {}),
+        (['LEye', 'REye', 'Lip'], {'LEye': 'REye', 'REye': 'LEye'}),
+        (['LKNE', 'RKNE'], {'LKNE': 'RKNE', 'RKNE': 'LKNE'}),
+        (['eyeL', 'eyeR'], {'eyeL': 'eyeR', 'eyeR': 'eyeL'}),
+        (['lShldr', 'rShldr'], {'lShldr': 'rShldr', 'rShldr': 'lShldr'}),
+        (['Lip', 'tail'], {}),
     ],
 )
 def test_mirror_images_are_read_from_names(names, partners):
@@ -118,11 +123,54 @@ def test_pictures_are_not_mirrored_where_keypoints_are_numbered(own, tmp_path):
     assert 'RandomFlip' not in demo_config(STUDENTS[0], data).pretty_text
 
 
+def test_numbered_points_of_both_sides_are_mirrored(own, tmp_path):
+    names = ['tail', 'left_ear_1', 'right_ear_1']
+    for split in ('train', 'val'):
+        change(own / f'{split}.json', lambda c: c['categories'][0].update(keypoints=names))
+    assert prepare(own, tmp_path / 'out', PERSONS).flips
+
+
+def test_nothing_of_the_users_is_written_over(own, tmp_path):
+    before = (own / 'train.json').read_bytes()
+    with pytest.raises(DataError, match=r'chosen annotations are written to .* another folder'):
+        prepare(own, own, PERSONS)
+    (own / 'annotations').mkdir()
+    for split in ('train', 'val'):
+        (own / f'{split}.json').rename(own / f'annotations/{split}.json')
+    with pytest.raises(DataError, match='chosen annotations are written to'):
+        prepare(own, own / 'annotations', PERSONS)
+    assert (own / 'annotations/train.json').read_bytes() == before
+    assert not (own / 'metainfo.py').exists()
+
+
+def test_a_partner_with_another_partner_is_told(own, tmp_path, capsys):
+    assert main(['metainfo', str(own / 'train.json'), '-o', str(own / 'metainfo.py')]) == 0
+    text = (own / 'metainfo.py').read_text()
+    assert text.count("'swap': 'eye.R'") == 1
+    (own / 'metainfo.py').write_text(text.replace("'swap': 'eye.R'", "'swap': 'nose'"))
+    with pytest.raises(DataError, match=r'keypoint 1 \(eye\.L\) changes places.*`swap` of both'):
+        prepare(own, tmp_path / 'out', PERSONS)
+
+
 def lose_picture(folder):
     next((folder / 'images').glob('val_*')).unlink()
 
 
+def first(kind, **values):
+    def mistake(folder):
+        change(folder / 'train.json', lambda c: [one.update(values) for one in c[kind]])
+
+    return mistake
+
+
 MISTAKES = {
+    'one name twice': (
+        first('categories', keypoints=['eye', 'eye', 'nose']),
+        r'train\.json: keypoints are called eye twice',
+    ),
+    'points as lists': (first('annotations', keypoints=[[1, 2, 2]] * 3), r'give .keypoints. as x'),
+    'a half box': (first('annotations', bbox=[1, 2]), r'.bbox. as x, y, width, height'),
+    'ids as texts': (first('images', id='a81f'), 'an image needs a whole number as id'),
     'no folder': (shutil.rmtree, 'there is no such folder'),
     'no val': (lambda f: (f / 'val.json').unlink(), r'there is no val\.json in it.*annotations/'),
     'no json': (lambda f: (f / 'train.json').write_text('{'), r'train\.json is no JSON file'),
@@ -208,11 +256,21 @@ def test_persons_are_taken_evenly(drawn, tmp_path):
     np.testing.assert_array_equal(np.diff(ids), 3)
 
 
+def complete(content):
+    for one in content['annotations']:
+        one.update(area=100.0, iscrowd=0)
+
+
 def test_the_metainfo_of_a_coco_file_is_what_mmpose_reads(own, capsys):
     out = own / 'metainfo.py'
     assert main(['metainfo', str(own / 'train.json'), '-o', str(out)]) == 0
     said = capsys.readouterr()
-    assert 'change places in a mirror: eye.L and eye.R' in said.out and not said.err
+    assert 'change places in a mirror: eye.L and eye.R' in said.out
+    assert 'have no area' in said.err and 'no iscrowd' in said.err and 'numbered' not in said.err
+    for split in ('train', 'val'):
+        change(own / f'{split}.json', complete)
+    assert main(['metainfo', str(own / 'train.json'), '-o', str(out), '--force']) == 0
+    assert not capsys.readouterr().err
     meta = parse_pose_metainfo(dict(from_file=str(out)))
     assert [*meta['keypoint_name2id']] == ['nose', 'eye.L', 'eye.R']
     assert meta['flip_indices'] == [0, 2, 1] and meta['skeleton_links'] == [(0, 1), (0, 2)]

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from mmpose_kd.cli import main
-from mmpose_kd.demo.run import Settings, run
+from mmpose_kd.demo.run import Settings, check_student, copy_student, run
 
 from ..helpers import ROOT
 
@@ -40,6 +40,29 @@ def test_a_wrong_data_folder_is_one_line(tmp_path, capsys):
     assert main(['demo', '--data', str(tmp_path / 'gone'), '--out', str(tmp_path / 'out')]) == 1
     [line] = capsys.readouterr().err.splitlines()
     assert line.startswith('mmpose-kd: error: --data ') and 'there is no such folder' in line
+
+
+def test_another_students_folder_is_not_written_over(tmp_path, capsys):
+    (tmp_path / 'student').mkdir()
+    (tmp_path / 'student/student.pth').write_bytes(b'mine')
+    assert main(['demo', '--out', str(tmp_path)]) == 1
+    assert 'is not of an earlier call and would be lost' in capsys.readouterr().err
+    assert (tmp_path / 'student/student.pth').read_bytes() == b'mine'
+
+
+def test_an_onnx_file_of_the_same_student_stays(tmp_path):
+    made, to = tmp_path / 'runs/one/student', tmp_path / 'student'
+    for folder in (made, to):
+        folder.mkdir(parents=True)
+        (folder / 'student.pth').write_bytes(b'weights')
+        (folder / 'student.py').write_text('model = 1')
+    (to / 'student.onnx').write_bytes(b'graph')
+    check_student(tmp_path)
+    copy_student(made, to)
+    assert (to / 'student.onnx').exists()
+    (made / 'student.pth').write_bytes(b'other')
+    copy_student(made, to)
+    assert not (to / 'student.onnx').exists() and (to / 'student.pth').read_bytes() == b'other'
 
 
 @pytest.mark.slow

@@ -25,6 +25,10 @@ from mmpose_kd.gain.plan import Run
         (['{plain}', 'mmpose::missing.py'], 'mmpose::missing.py cannot be read as a config'),
         (['{plain}', '{plain}'], 'two configs are called plain'),
         (['{plain}', '{okdhp}', '--seeds', '1', '1'], '--seeds names one twice'),
+        (
+            ['{plain}', '{okdhp}', '--cfg-options', 'custom_hooks.99.interval=1'],
+            '--cfg-options custom_hooks.99.interval: ',
+        ),
         (['{plain}', '{okdhp}', '--cfg-options', 'test_evaluator=None'], 'no test_evaluator'),
         (
             ['{plain}', '{okdhp}', '--cfg-options', 'test_dataloader.dataset.data_root=/nowhere'],

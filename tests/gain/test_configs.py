@@ -103,3 +103,15 @@ def test_detections_give_way_to_labelled_boxes(data, tmp_path):
     Config(cfg).dump(tmp_path / 'plain.py')
     loaded = load_config(str(tmp_path / 'plain.py'))
     assert loaded.test_dataloader.dataset.bbox_file is None
+
+
+def test_metrics_are_taken_out_of_an_evaluator_of_one_data_set(pair, tmp_path):
+    cfg = Config.fromfile(pair[0])
+    metrics = [dict(type='EPE')]
+    cfg.test_evaluator = dict(type='Evaluator', metrics=metrics)
+    cfg.dump(tmp_path / 'one.py')
+    assert load_config(str(tmp_path / 'one.py')).test_evaluator == metrics
+    cfg.test_evaluator = dict(type='MultiDatasetEvaluator', metrics=metrics, datasets=[])
+    cfg.dump(tmp_path / 'many.py')
+    with pytest.raises(SettingError, match=r"test_evaluator\.type='MultiDatasetEvaluator': give"):
+        load_config(str(tmp_path / 'many.py'))

@@ -85,6 +85,20 @@ def test_curves_are_drawn_of_what_all_runs_have(tmp_path):
     plots.plt.close('all')
 
 
+def test_the_box_is_the_yardstick_where_nobody_has_a_whole_torso(reported):
+    file = Run('p', 500, 2, 0).folder(reported) / 'persons.npz'
+    for run in reported.glob('runs/*'):
+        arrays = dict(np.load(run / 'persons.npz'))
+        arrays['visible'] = arrays['visible'] & np.array([[True, False]])  # the hip is never seen
+        arrays['ids'] = np.array(['a81f', 'b'])
+        np.savez(run / 'persons.npz', **arrays)
+    write_report(reported)
+    rows = list(csv.DictReader((reported / 'results.csv').open()))
+    assert {row['yardstick'] for row in rows} == {'bbox'} and file.is_file()
+    with pytest.raises(SettingError, match='no person has both left_shoulder and right_hip'):
+        write_report(reported, 'torso')
+
+
 def test_the_box_is_the_yardstick_where_there_is_no_torso(tmp_path, monkeypatch):
     monkeypatch.setattr('mmpose_kd.gain.report.costs', lambda *_: {})
     extend_plan(tmp_path, [Comparison('p', 'd', None, 2, (0,))], 'the command')

@@ -7,6 +7,7 @@ import matplotlib.cbook
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 from mmengine.config import Config
 from mmengine.runner import Runner
 from mmpose.datasets import CocoDataset
@@ -18,6 +19,7 @@ from mmpose.datasets.transforms import (
 )
 
 from mmpose_kd.cli import main
+from mmpose_kd.core.contact_sheet import write_sheet
 from mmpose_kd.inspection import command, draw_sheets
 from mmpose_kd.inspection.samples import photographs
 
@@ -184,3 +186,12 @@ def test_the_keypoints_of_merged_data_sets_have_their_names(tmp_path):
     cfg = Config(dict(val_dataloader=dict(dataset=dataset)))
     found = photographs(cfg, {}, [tmp_path / 'a.png'])
     assert found.names[:2] == ['nose', 'left_eye'] and len(found.names) == 17
+
+
+def test_pictures_of_the_users_are_never_taken_for_sheets(tmp_path):
+    (tmp_path / 'frames').mkdir()
+    cv2.imwrite(str(tmp_path / 'frames/00_a.png'), np.zeros((40, 30, 3), np.uint8))
+    with pytest.raises(FileExistsError, match=r'holds 00_a\.png, which is no sheet'):
+        command._check_out(tmp_path / 'frames', force=True)
+    write_sheet(Figure(), tmp_path / 'sheets/00_a.png')
+    command._check_out(tmp_path / 'sheets', force=True)

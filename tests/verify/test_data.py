@@ -115,3 +115,11 @@ def test_only_files_that_mmpose_takes_as_they_stand_are_not_looked_for_in_the_ro
     cfg = config(root=f'{there}/', headbox_file='boxes.json')
     (message,) = missing_files(cfg)
     assert message.startswith('train_dataloader.dataset.headbox_file=')
+
+
+@pytest.mark.parametrize('root', ['./data/coco/', 'data//coco/', 'data/coco'])
+def test_a_root_is_known_however_it_is_written(there, root):
+    cfg = config(root=root if root.endswith('/') else f'{root}/')
+    cfg['train_dataloader']['dataset']['data_root'] = root
+    put_at(cfg, str(there))
+    assert list(missing_files(cfg)) == []
