@@ -40,6 +40,20 @@ def random_states_kept(seed: Optional[str] = None) -> Iterator[None]:
         set_random_states(states)
 
 
+def seed_libraries(pipeline, seed: str) -> None:
+    """Seed the generators that steps of a pipeline have of their own: newer albumentations'.
+
+    Args:
+        pipeline: MMPose's ``Compose``, or a step of it.
+        seed: Hexadecimal digits, as of :func:`digest`.
+    """
+    for step in getattr(pipeline, 'transforms', ()):
+        library = getattr(step, 'aug', None)
+        if hasattr(library, 'set_random_seed'):
+            library.set_random_seed(int(seed[:8], 16))
+        seed_libraries(step, seed)
+
+
 def random_states() -> tuple:
     """The states of ``random``, ``numpy.random`` and torch's CPU generator."""
     return random.getstate(), np.random.get_state(), torch.get_rng_state()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from typing import Optional, Union
+from weakref import WeakKeyDictionary, ref
 
 import torch
 from mmengine.model import BaseModel
@@ -24,6 +25,9 @@ from ..core.run import run_info
 from .entry import DISTILL_ENTRIES, DistillBatch, Entry
 from .model_config import model_config
 from .teacher import Teacher
+
+#: of each teacher the distiller that was built with it; copies of the distiller share it
+_OWNERS: WeakKeyDictionary = WeakKeyDictionary()
 
 
 @MODELS.register_module()
@@ -98,6 +102,7 @@ class PoseDistiller(BaseModel):
             self.teachers = tuple(
                 built(Teacher, entry, f'model.teachers[{i}]') for i, entry in enumerate(teachers)
             )
+            _OWNERS.update((teacher, ref(self)) for teacher in self.teachers)
             self.distill = torch.nn.ModuleList(
                 self._entry(entry, i) for i, entry in enumerate(distill)
             )
@@ -170,7 +175,9 @@ class PoseDistiller(BaseModel):
     def _apply(self, fn, *args, **kwargs):
         # device moves must reach the teachers, which are no submodules
         for teacher in self.teachers:
-            teacher.model._apply(fn, *args, **kwargs)
+            owner = _OWNERS[teacher]()
+            if owner is self or owner is None:  # an average of the model shares them
+                teacher.model._apply(fn, *args, **kwargs)
         return super()._apply(fn, *args, **kwargs)
 
     def forward(self, inputs: Tensor, data_samples: Optional[list] = None, mode: str = 'tensor'):

@@ -109,6 +109,7 @@ class Teacher:
         self._compared: Optional[tuple[nn.Module, bool]] = None
         self.cache: Optional[TeacherCache] = None  # for the time of a run, by TeacherCacheHook
         self.keypoints = self._checked_keypoints(keypoints)
+        self._on_devices: dict[torch.device, tuple[Tensor, Tensor]] = {}
         chosen = 'output_keypoint_indices'  # of its own keypoints; these are the student's
         if self.keypoints is not None and chosen in (getattr(self.model, 'test_cfg', None) or {}):
             test_cfg = self.model.test_cfg.items()
@@ -521,13 +522,20 @@ class Teacher:
         """The student's keypoints of a teacher's output (B, K_teacher, ...)."""
         if self.keypoints is None:
             return output
-        return output.index_select(1, self.keypoints.clamp(min=0).to(output.device))
+        return output.index_select(1, self._mapped(output.device)[0])
 
     def masked_weight(self, target_weight: Tensor) -> Tensor:
         """Keypoint weights (B, K), with 0 where the teacher does not have the keypoint."""
         if self.keypoints is None:
             return target_weight
-        return target_weight * (self.keypoints >= 0).to(target_weight)
+        return target_weight * self._mapped(target_weight.device)[1].to(target_weight.dtype)
+
+    def _mapped(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Numbers of the student's keypoints (K,), and which of them it has; copied only once."""
+        if device not in self._on_devices:
+            mapped = self.keypoints.to(device)
+            self._on_devices[device] = mapped.clamp(min=0), mapped >= 0
+        return self._on_devices[device]
 
 
 def same_input(a: nn.Module, b: nn.Module) -> bool:

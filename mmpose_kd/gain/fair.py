@@ -13,7 +13,8 @@ from mmpose.registry import DATASETS
 from torch.utils.data import Dataset
 
 from ..core.checks import built_by, checked_whole
-from ..core.random_state import random_states_kept
+from ..core.random_state import digest, random_states_kept, seed_libraries
+from ..core.runner import datasets_of
 
 
 def seed_all(*entropy: int) -> None:
@@ -78,6 +79,9 @@ class SeededSamples(Dataset):
 
     def __getitem__(self, index: int):
         with seeded(self.seed, self.epoch, index):
+            name = digest(self.seed, self.epoch, index)
+            for dataset in datasets_of(self.dataset):
+                seed_libraries(getattr(dataset, 'pipeline', None), name)
             return self.dataset[index]
 
 

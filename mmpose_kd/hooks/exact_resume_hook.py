@@ -16,7 +16,7 @@ from mmengine.optim import OptimWrapperDict
 from mmengine.runner import IterBasedTrainLoop, Runner
 from mmpose.registry import HOOKS
 
-from ..core.random_state import random_states_kept
+from ..core.random_state import random_states_kept, seed_libraries
 from ..core.runner import check_hooks, datasets_of
 from ..core.whole_checkpoints import keep_whole_checkpoints
 
@@ -147,6 +147,7 @@ class SeededPipeline:
         if self.combined:
             key += (os.path.basename(str(sample.get('img_path'))), sample.get('id'))
         with random_states_kept(_digest(*key)):
+            seed_libraries(self.pipeline, _digest(*key))
             packed = self.pipeline(sample)
         if packed is None:  # the data set draws another sample
             np.random.seed(int(_digest(*key, 'another')[:8], 16))

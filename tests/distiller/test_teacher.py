@@ -58,6 +58,17 @@ def test_an_average_of_the_model_shares_its_teachers():
     assert all(key.startswith(('module.student.', 'steps')) for key in ema.state_dict())
 
 
+def test_an_average_on_another_device_leaves_the_teachers_where_they_are():
+    """EMAHook(device='cpu') on a GPU."""
+    model = distiller()
+    average = ExponentialMovingAverage(model, device=torch.device('meta'))
+    assert average.module.teachers[0] is model.teachers[0]
+    assert {p.device.type for p in average.module.student.parameters()} == {'meta'}
+    assert {p.device.type for p in model.teachers[0].model.parameters()} == {'cpu'}
+    model.to('meta')
+    assert {p.device.type for p in model.teachers[0].model.parameters()} == {'meta'}
+
+
 def test_device_and_type_moves_reach_the_teachers():
     model = distiller().double()
     assert {p.dtype for p in model.teachers[0].model.parameters()} == {torch.float64}
