@@ -84,7 +84,6 @@ class Branch(BaseModule):
                 f'{key}.type={type(self.head).__name__}: a branch predicts heatmaps, give '
                 'HeatmapHead or CPMHead, or a subclass of them'
             )
-        _check_own_methods(self.head, key)
         if stop is not None and isinstance(self.head, CPMHead):
             give = 'leave it out, and give backbone.num_stacks and head.num_stages'
             raise refusal(stop_key, stop, f'a CPMHead reads every stack: {give}')
@@ -241,7 +240,7 @@ def merge_branches(
     return merged
 
 
-def _check_own_methods(head: nn.Module, key: str) -> None:
+def check_own_methods(head: nn.Module, key: str) -> None:
     """Refuse a head whose own methods would never be called: OKDHPHead has them for all branches.
 
     Raises:

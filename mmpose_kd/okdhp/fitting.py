@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 from ..core.checks import checked_dict, checked_size, refusal
-from .branch import Branch, shared_stages_head
+from .branch import Branch, check_own_methods, shared_stages_head
 from .splits import image_channels
 from .trunk import SharedTrunk, TrunkFeatures
 
@@ -36,7 +36,8 @@ def check_branches(
         ValueError: A part cannot be run on what the part before it puts out, a branch changes
             the shared part, or the branches' codecs or heatmaps differ from each other, or the
             heatmaps from the codec's.
-        TypeError: A head is not a heatmap head with one map per keypoint.
+        TypeError: A head is not a heatmap head with one map per keypoint, or has a loss or
+            prediction of its own.
     """
     decoder = checked_dict(configs[0]['head'].get('decoder') or {}, f'{keys[0]}.decoder')
     size = checked_size(decoder.get('input_size', (256, 256)), f'{keys[0]}.decoder.input_size')
@@ -134,6 +135,7 @@ def _heatmap_shape(feats: TrunkFeatures, config: dict, split: str, key: str) -> 
             f'{key}.type={type(branch.head).__name__}: a stage has one output, its heatmaps; '
             'give HeatmapHead, CPMHead, or a subclass that returns just these'
         )
+    check_own_methods(branch.head, key)
     if len({maps.shape for maps in heatmaps}) > 1:
         raise ValueError(f'{key}: its stages make heatmaps of different sizes')
     return tuple(heatmaps[0].shape[1:])

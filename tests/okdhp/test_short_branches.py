@@ -170,7 +170,9 @@ def test_the_siblings_decoder_has_one_layer_less_and_64_channels_at_most():
         del model['head'][name]  # MMPose's own: three of 256 channels
     own = light_sibling(model)['head']
     assert own['deconv_out_channels'] == (64, 64) and own['deconv_kernel_sizes'] == (4, 4)
-    one = light_sibling(with_decoder(deconv_out_channels=(8,), deconv_kernel_sizes=(4,)))['head']
+    small = dict(plain_config()['head']['decoder'], heatmap_size=(2, 4))
+    one = with_decoder(deconv_out_channels=(8,), deconv_kernel_sizes=(4,), decoder=small)
+    one = light_sibling(one)['head']
     assert one['deconv_out_channels'] is None and one['deconv_kernel_sizes'] is None
 
 
