@@ -15,8 +15,6 @@ from typing import NamedTuple, Optional
 
 from mmengine.config import Config
 
-from .core.run import loop_counts_iterations
-
 #: metrics of which less is better, by the end of their name
 LESS = ('EPE', 'NME', 'MPJPE', 'P-MPJPE', 'N-MPJPE', 'loss')
 
@@ -96,7 +94,7 @@ class BranchRecord(NamedTuple):
 
 
 def branch_records(
-    cfg: Config, folders: Sequence[Path], epoch: Optional[int]
+    cfg: Config, folders: Sequence[Path], epoch: Optional[int], unit: str = 'epoch'
 ) -> list[BranchRecord]:
     """The branches in the validation after an epoch, the best one first.
 
@@ -108,6 +106,7 @@ def branch_records(
         folders: Where the run may have written its records: the folder of the checkpoint
             (which ``CheckpointHook.out_dir`` may put elsewhere), of the config, the work dir.
         epoch: Number of finished epochs.
+        unit: ``'iteration'`` if it is a number of iterations.
 
     Raises:
         ValueError: No record of the branches at that epoch.
@@ -116,9 +115,9 @@ def branch_records(
     found = [] if epoch is None else [validation_record(folder, epoch) for folder in folders]
     record = next(filter(None, found), None)
     if record is None:
-        by_iter = loop_counts_iterations(cfg.get('train_cfg') or {})
-        unit = 'iteration' if by_iter else 'epoch'
-        also = ' and default_hooks.logger.log_metric_by_epoch=False' if by_iter else ''
+        also = ''
+        if unit == 'iteration':
+            also = ' and default_hooks.logger.log_metric_by_epoch=False'
         raise ValueError(
             f'--branch best: no validation of the branches after {unit} {epoch} is recorded in '
             f"{' or '.join(map(str, folders))}; train with model.test_cfg.branch='all' and "

@@ -110,3 +110,8 @@ def test_the_newest_records_are_those_of_the_last_start(tmp_path):
 def test_a_folder_without_records_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r'nothing: no record of a run'):
         newest_records(tmp_path / 'nothing')
+
+
+def test_a_run_of_iterations_is_told_how_to_record_by_them(tmp_path):
+    with pytest.raises(ValueError, match=r'after iteration 30 .*log_metric_by_epoch=False'):
+        branch_records(CFG, [tmp_path], 30, 'iteration')

@@ -196,7 +196,7 @@ def export_student(
         branch=branch,
         metric=None if record is None else f'{record.metric} {record.value:.4g}',
         epoch=_finished(cfg, saved),
-        unit='iteration' if loop_counts_iterations(cfg.get('train_cfg') or {}) else 'epoch',
+        unit=_unit(cfg),
         parameters=_parameters(plain),
         passed_over=passed_over,
         onnx=report,
@@ -294,9 +294,13 @@ def _origin(saved: dict) -> str:
 
 def _finished(cfg: Config, saved: dict) -> Optional[int]:
     """Finished epochs (or iterations): the number of the validation after this checkpoint."""
-    by_iter = loop_counts_iterations(cfg.get('train_cfg') or {})
-    found = meta_of(saved).get('iter' if by_iter else 'epoch')
+    found = meta_of(saved).get('iter' if _unit(cfg) == 'iteration' else 'epoch')
     return found if isinstance(found, int) else None
+
+
+def _unit(cfg: Config) -> str:
+    """What the run's loop counts."""
+    return 'iteration' if loop_counts_iterations(cfg.get('train_cfg') or {}) else 'epoch'
 
 
 def _udp_crops(cfg: Config) -> bool:
@@ -320,7 +324,7 @@ def _best(
     if isinstance(cfg.get('work_dir'), str):
         folders.append(Path(cfg.work_dir))
     try:
-        records = branch_records(cfg, folders, _finished(cfg, saved))
+        records = branch_records(cfg, folders, _finished(cfg, saved), _unit(cfg))
     except ValueError as error:
         raise ExportError(str(error)) from error
     costs = {}

@@ -55,7 +55,7 @@ def test_where_all_are_bigger_none_is_taken_unasked(monkeypatch):
 def test_records_are_looked_for_beside_checkpoint_and_config_and_in_the_work_dir(monkeypatch):
     asked = []
 
-    def branch_records(cfg, folders, finished):
+    def branch_records(cfg, folders, finished, unit):
         asked.append((folders, finished))
         raise ValueError('no records')
 
