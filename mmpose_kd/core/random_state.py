@@ -40,18 +40,18 @@ def random_states_kept(seed: Optional[str] = None) -> Iterator[None]:
         set_random_states(states)
 
 
-def seed_libraries(pipeline, seed: str) -> None:
+def seed_libraries(step, seed: str) -> None:
     """Seed the generators that steps of a pipeline have of their own: newer albumentations'.
 
     Args:
-        pipeline: MMPose's ``Compose``, or a step of it.
+        step: A step, or steps together: MMPose's ``Compose``.
         seed: Hexadecimal digits, as of :func:`digest`.
     """
-    for step in getattr(pipeline, 'transforms', ()):
-        library = getattr(step, 'aug', None)
-        if hasattr(library, 'set_random_seed'):
-            library.set_random_seed(int(seed[:8], 16))
-        seed_libraries(step, seed)
+    library = getattr(step, 'aug', None)
+    if hasattr(library, 'set_random_seed'):
+        library.set_random_seed(int(seed[:8], 16))
+    for inner in getattr(step, 'transforms', ()):
+        seed_libraries(inner, seed)
 
 
 def random_states() -> tuple:

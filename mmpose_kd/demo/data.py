@@ -13,7 +13,7 @@ from ..core.checks import is_number, is_whole
 from ..core.facts import flip_problem
 from ..gain.files import write_json
 from ..gain.subset import is_person
-from .metainfo import DataError, is_series, mirrored, read_annotations, write_dataset_info
+from .metainfo import DataError, is_series, read_annotations, write_dataset_info
 
 SPLITS = ('train', 'val')
 #: where the annotations and the pictures of a split may lie
@@ -191,4 +191,4 @@ def _metainfo(source: Path, out: Path, category: dict) -> tuple[Optional[Path], 
         return None, True
     file = out.absolute() / METAINFO
     write_dataset_info(category, file)
-    return file, not is_series(set(names) - mirrored(names).keys())
+    return file, not is_series(names)

@@ -66,7 +66,7 @@ def metainfo_file(annotations: Path, out: Path, force: bool = False) -> Written:
     write_dataset_info(categories[0], out)
     pairs = {tuple(sorted(pair, key=names.index)) for pair in mirrored(names).items()}
     ordered = sorted(pairs, key=lambda pair: names.index(pair[0]))
-    series = is_series(set(names) - mirrored(names).keys())
+    series = is_series(names)
     return Written(tuple(names), tuple(ordered), series, lacking_for_coco(content))
 
 
@@ -186,6 +186,10 @@ def mirrored(names: Collection[str]) -> dict[str, str]:
 
 
 def is_series(names: Collection[str]) -> bool:
-    """Whether keypoints are numbered: along a contour names do not tell a point's mirror image."""
-    stems = [re.sub(r'\d+', '#', name) for name in names]
+    """Whether keypoints are numbered: along a contour names do not tell a point's mirror image.
+
+    Those that have a partner by their names (``left_ear_1``) do not count.
+    """
+    alone = set(names) - mirrored(names).keys()
+    stems = [re.sub(r'\d+', '#', name) for name in alone]
     return any('#' in stem and stems.count(stem) > 1 for stem in stems)

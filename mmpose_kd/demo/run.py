@@ -122,9 +122,10 @@ def tell_pairs(data: Data) -> None:
     meta = data.meta()
     names, flip = meta['keypoint_id2name'], meta['flip_indices']
     pairs = [f'{names[k]} and {names[f]}' for k, f in enumerate(flip) if k < f]
-    what = ', '.join(pairs) or 'none'
-    mirror = 'change places in a mirror' if data.flips else 'pictures are not mirrored; pairs'
-    sys.stdout.write(f'keypoints, {mirror}: {what}\n')
+    told = 'pictures are not mirrored: keypoints are numbered'
+    if data.flips:
+        told = f'keypoints that change places in a mirror: {", ".join(pairs) or "none"}'
+    sys.stdout.write(f'{told}\n')
 
 
 def read_data(settings: Settings) -> Data:

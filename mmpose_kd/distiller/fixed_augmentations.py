@@ -14,7 +14,13 @@ from mmengine.structures import BaseDataElement
 from mmpose.registry import TRANSFORMS
 
 from ..core.checks import built_by, checked_dicts, checked_whole, refusal
-from ..core.random_state import digest, random_states, random_states_kept, set_random_states
+from ..core.random_state import (
+    digest,
+    random_states,
+    random_states_kept,
+    seed_libraries,
+    set_random_states,
+)
 
 # a step with random numbers of its own is often idle (prob=0.1): one look is not enough
 CHECKED_CALLS = 8
@@ -139,9 +145,7 @@ def person_key(results: dict) -> str:
 
 
 def _run(step, results: dict, seed: str) -> Optional[dict]:
-    library = getattr(step, 'aug', None)
-    if hasattr(library, 'set_random_seed'):  # newer albumentations have their own generator
-        library.set_random_seed(int(seed[:8], 16))
+    seed_libraries(step, seed)
     return step(results)
 
 

@@ -54,10 +54,9 @@ class AccuracyIntervalHook(Hook):
                 f'{KEY} needs a model with train_cfg, as MMPose has them, found '
                 f'{type(self._model).__name__}: leave it out'
             )
-        head = getattr(self._model, 'head', None)
-        if not getattr(head, 'reads_compute_acc', False):
-            head = predicting_head(head)
-        if not reads_compute_acc(head):
+        outer = getattr(self._model, 'head', None)
+        head = predicting_head(outer)
+        if not (getattr(outer, 'reads_compute_acc', False) or reads_compute_acc(head)):
             runner.logger.warning(
                 f'{KEY.rpartition(" ")[2]} changes nothing: {type(head).__name__} does not read '
                 'train_cfg.compute_acc, as HeatmapHead does; leave the hook out'
@@ -81,7 +80,5 @@ class AccuracyIntervalHook(Hook):
 
 def reads_compute_acc(head: Optional[nn.Module]) -> bool:
     """Whether a head's ``loss``, or one that it inherits, looks for ``train_cfg.compute_acc``."""
-    if getattr(head, 'reads_compute_acc', False):
-        return True
     codes = (getattr(vars(base).get('loss'), '__code__', None) for base in type(head).__mro__)
     return any(code is not None and 'compute_acc' in code.co_consts for code in codes)
