@@ -143,7 +143,8 @@ RECIPE = register(
             time='1.2 to 1.6 with a teacher of its size, 2 to 3.6 with a large one, 1 cached',
             memory="the teacher's weights, and one forward pass of it without gradient",
             gain='from scratch +5.5 [+5.0, +6.0] PCK@0.2 (9.7 to 15.2, 5 seeds; weight of the '
-            'release); pretrained +8.5 [+7.8, +9.2] (17.6 to 26.1, 3 seeds)',
+            'release); pretrained +8.6 [+8.1, +9.0] (17.7 to 26.2, 5 seeds; at equal wall '
+            'time +7.3, 4 seeds)',
         ),
         page='hhd.md',
         notes={

@@ -343,7 +343,8 @@ OCD = register(
             time='1.2 to 1.4 (DeepPose), 1.2 on a GPU to 1.9 on a CPU (RTMPose-s)',
             memory='that of a heatmap head in training',
             gain='DeepPose: from scratch +5.5 [+4.9, +6.1] PCK@0.2 (8.2 to 13.7, 5 seeds), '
-            'pretrained +4.7 [+4.2, +5.2] (3 seeds); SimCC pretrained +1.8 and +3.8 (a search)',
+            'pretrained +4.6 [+4.3, +5.0] (16.4 to 21.0, 4 seeds; at equal wall time +3.6); '
+            'SimCC pretrained +1.8 and +3.8 (a search)',
         ),
         page='ocd.md',
         notes={

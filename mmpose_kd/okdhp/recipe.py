@@ -162,8 +162,8 @@ RECIPE = register(
         figures=Figures(
             time='1.1 to 1.2 with a light sibling (MobileNetV2, ResNet-18), 2.2 (HRNet-w32)',
             memory='of HRNet-w32 1.6 times, 1.3 times with head.with_cp=True',
-            gain='with a light sibling (networks with deconvolutions) +6.2 [+4.7, +7.6] PCK@0.2 '
-            'pretrained (31.2 to 37.4, 3 seeds; at equal wall time +4.0, 2 seeds), +2.7 '
+            gain='with a light sibling (networks with deconvolutions) +6.3 [+5.6, +7.1] PCK@0.2 '
+            'pretrained (31.0 to 37.4, 5 seeds; at equal wall time +4.2, 4 seeds), +2.7 '
             '[+2.0, +3.5] from scratch (14.5 to 17.2, 2 seeds); equal branches '
             '(HRNet): none measured',
         ),
