@@ -78,6 +78,11 @@ class GradientBalance(nn.Module):
             raise refusal(key, settings, 'give True, False or a dict')
         return built(cls, {} if settings is True else settings, key)
 
+    def settle(self, ahead: int) -> None:
+        """Be as in the middle of a run, with the next measurement after so many steps."""
+        periods = -(-(self.warmup + ahead) // self.interval)
+        self._step = periods * self.interval - ahead
+
     def _save_to_state_dict(self, *args, **kwargs):
         if self._step is not None:
             self.step.fill_(self._step)

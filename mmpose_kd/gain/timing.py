@@ -7,6 +7,8 @@ trainings of both take turns: data loading, forward, backward, optimiser and hoo
 
 from __future__ import annotations
 
+import copy
+import inspect
 import math
 import os
 import platform
@@ -16,6 +18,7 @@ import tempfile
 import time
 import uuid
 from pathlib import Path
+from typing import Optional
 
 import torch
 from mmengine.config import Config
@@ -23,6 +26,10 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from ..core.dry_run import without_validation
+from ..core.gradient_balance import GradientBalance
+from ..core.recipe import training_pipelines, type_name
+from ..core.schedule import Schedule
+from ..distiller import FixedAugmentations
 from ..dskd import DSKDHook
 from .fair import SeedEpoch, fair
 from .files import write_json
@@ -37,14 +44,25 @@ class Stop(Exception):
     """Enough was measured."""
 
 
-class FullBank(Hook):
-    """Gives a student that guides itself as many guides as it has in the mean over a run.
+class MiddleOfRun(Hook):
+    """Makes the first steps of a training, which are measured, cost what others do.
 
-    The first epochs, which are measured, have none yet. Rounded up.
+    A student that guides itself gets as many guides as it has in the mean over a run, rounded
+    up: at first there are none. A loss whose schedule starts later, or ends, is at work. A
+    gradient balance is past its warm-up, in which it measures at every step, and measures once
+    in the shortest time that is taken.
     """
 
     def before_train(self, runner) -> None:
         """After the hooks are ready."""
+        modules = list(runner.model.modules())
+        for owner in (*modules, *runner.hooks):
+            for name, value in vars(owner).items():
+                if isinstance(value, Schedule):
+                    setattr(owner, name, Schedule())
+        for module in modules:
+            if isinstance(module, GradientBalance):
+                module.settle(WARM_UP)
         for hook in runner.hooks:
             if isinstance(hook, DSKDHook) and hook.distils and hook.plan.mode:
                 count = hook.plan.num_guides
@@ -55,9 +73,14 @@ class FullBank(Hook):
 
 
 class Clock(Hook):
-    """Measures the mean time of an iteration, from the end of one to the end of another."""
+    """Measures the mean time of an iteration, from the end of one to the end of another.
 
-    def __init__(self):
+    Args:
+        most: Iterations to measure at most.
+    """
+
+    def __init__(self, most: Optional[int] = None):
+        self.most = most
         self.iterations = -WARM_UP
         self.seconds = 0.0
 
@@ -70,13 +93,53 @@ class Clock(Hook):
             self.start = time.perf_counter()
             return
         self.seconds = time.perf_counter() - self.start
+        if self.iterations == self.most:
+            raise Stop
         if self.iterations >= ITERATIONS and self.seconds >= SECONDS:
             raise Stop
 
+    @property
+    def mean(self) -> float:
+        """Seconds of an iteration."""
+        return self.seconds / self.iterations
+
 
 def seconds_per_iteration(config: Path, work_dir: str) -> float:
-    """Train for a few seconds."""
+    """Of a step in the mean over a run of the config's length.
+
+    With a cache of the teachers the same steps are taken twice, first with an empty one.
+    """
     cfg = fair(Config.fromfile(config), seed=0)
+    caches = [h for h in cfg.get('custom_hooks') or [] if type_name(h) == 'TeacherCacheHook']
+    if not caches:
+        return train_for_a_while(cfg, work_dir).mean
+    empty = share_without_cache(cfg)
+    with tempfile.TemporaryDirectory(dir=work_dir) as folder:
+        for number, hook in enumerate(caches):
+            hook.path = str(Path(folder, str(number)))
+        first = train_for_a_while(copy.deepcopy(cfg), work_dir)
+        again = train_for_a_while(cfg, work_dir, first.iterations)
+    return empty * first.mean + (1 - empty) * again.mean
+
+
+def share_without_cache(cfg: Config) -> float:
+    """Share of a run's pictures that its teachers see, expected: later they are in the cache."""
+    steps = [step for pipeline in training_pipelines(cfg) for step in pipeline]
+    fixed = [step for step in steps if type_name(step) == 'FixedAugmentations']
+    default = inspect.signature(FixedAugmentations).parameters['variants'].default
+    variants = max((step.get('variants', default) for step in fixed), default=1)
+    epochs = cfg.train_cfg.max_epochs
+    return variants * (1 - (1 - 1 / variants) ** epochs) / epochs
+
+
+def train_for_a_while(cfg: Config, work_dir: str, most: Optional[int] = None) -> Clock:
+    """Train for a few seconds.
+
+    Args:
+        cfg: With the data order of a run; it is changed.
+        work_dir: A folder for what MMEngine writes.
+        most: Iterations to measure at most.
+    """
     without_validation(cfg)
     for key in ('test_dataloader', 'test_evaluator', 'test_cfg'):
         cfg[key] = None
@@ -87,14 +150,14 @@ def seconds_per_iteration(config: Path, work_dir: str) -> float:
     cfg.default_hooks = {**(cfg.get('default_hooks') or {}), 'checkpoint': checkpoint}
     cfg.train_cfg.max_epochs = 10**6
     runner = Runner.from_cfg(cfg)
-    clock = Clock()
+    clock = Clock(most)
     runner.register_hook(SeedEpoch(0), priority='VERY_HIGH')
-    runner.register_hook(FullBank(), priority='VERY_LOW')
+    runner.register_hook(MiddleOfRun(), priority='VERY_LOW')
     runner.register_hook(clock, priority='LOWEST')
     try:
         runner.train()
     except Stop:
-        return clock.seconds / clock.iterations
+        return clock
     raise RuntimeError('the training ended before it was measured')
 
 

@@ -21,7 +21,7 @@ from torch.utils.data import Dataset, Sampler
 from ..core.dry_run import Enough, close_log, dry_runner, losses_of
 from ..core.runner import unwrapped
 from ..core.steps import step
-from ..gain.timing import FullBank
+from ..gain.timing import MiddleOfRun
 from .costs import Cost, costs_of
 
 STEPS = 3  # the first is a warm-up
@@ -88,7 +88,7 @@ def measured(cfg: Config, device: Optional[str], images: int) -> Measured:
     found = Measured(device=device_name(runner))
     step('reading the data')
     _prepare_data(runner, cfg, images, found)
-    runner.register_hook(FullBank(), 'VERY_LOW')
+    runner.register_hook(MiddleOfRun(), 'VERY_LOW')
     runner.register_hook(_Clock(found, model_config), 'LOWEST')
     try:
         runner.train()

@@ -3,6 +3,7 @@
 import pytest
 from mmengine.config import Config
 
+from ..helpers.distillers import ENTRY, saved_teacher
 from ..helpers.models import RESNET, okdhp_config, plain_config
 from ..helpers.runs import draw, run_config
 
@@ -29,3 +30,26 @@ def pair(data, tmp_path_factory):
         Config(cfg).dump(folder / f'{name}.py')
         paths.append(str(folder / f'{name}.py'))
     return paths
+
+
+@pytest.fixture
+def cached_pair(data, tmp_path):
+    """Paths of a plain config and one whose teacher's outputs are kept in a folder."""
+    model = plain_config()
+    model['head']['out_channels'] = 17
+    cfg = run_config(data, tmp_path, model)
+    cfg['custom_hooks'] = []
+    steps = cfg['train_dataloader']['dataset']['pipeline']
+    fixed = dict(type='FixedAugmentations', transforms=[dict(type='RandomFlip'), steps[2]])
+    steps[2:] = [dict(fixed, variants=2), steps[3], dict(type='PackPoseViews')]
+    Config(cfg).dump(tmp_path / 'plain.py')
+    entry = dict(ENTRY, name='kd')
+    cfg['model'] = dict(
+        type='PoseDistiller',
+        student=model,
+        teachers=[saved_teacher(tmp_path)],
+        distill=[entry],
+    )
+    cfg['custom_hooks'] = [dict(type='TeacherCacheHook', path=str(tmp_path / 'cache'))]
+    Config(cfg).dump(tmp_path / 'kd.py')
+    return [str(tmp_path / name) for name in ('plain.py', 'kd.py')]

@@ -14,10 +14,7 @@ from mmpose_kd.gain.files import read_json
 from mmpose_kd.gain.plan import Run
 from mmpose_kd.records import learning_curve
 
-from ..helpers.distillers import ENTRY, saved_teacher
 from ..helpers.gain import folders
-from ..helpers.models import plain_config
-from ..helpers.runs import run_config
 
 
 class Stop(Hook):
@@ -45,29 +42,6 @@ def test_a_resumed_run_ends_with_the_same_weights_to_the_last_bit(pair, tmp_path
     for folder in (whole, parts):
         assert len(json.loads((folder / 'progress.json').read_text())['seconds']) == 3
         assert list(learning_curve(folder / 'work')) == [1, 2, 3]
-
-
-@pytest.fixture
-def cached_pair(data, tmp_path):
-    """Paths of a plain config and one whose teacher's outputs are kept in a folder."""
-    model = plain_config()
-    model['head']['out_channels'] = 17
-    cfg = run_config(data, tmp_path, model)
-    cfg['custom_hooks'] = []
-    steps = cfg['train_dataloader']['dataset']['pipeline']
-    fixed = dict(type='FixedAugmentations', transforms=[dict(type='RandomFlip'), steps[2]])
-    steps[2:] = [dict(fixed, variants=2), steps[3], dict(type='PackPoseViews')]
-    Config(cfg).dump(tmp_path / 'plain.py')
-    entry = dict(ENTRY, name='kd')
-    cfg['model'] = dict(
-        type='PoseDistiller',
-        student=model,
-        teachers=[saved_teacher(tmp_path)],
-        distill=[entry],
-    )
-    cfg['custom_hooks'] = [dict(type='TeacherCacheHook', path=str(tmp_path / 'cache'))]
-    Config(cfg).dump(tmp_path / 'kd.py')
-    return [str(tmp_path / name) for name in ('plain.py', 'kd.py')]
 
 
 def test_all_seeds_share_a_teachers_cache_and_each_training_set_has_its_own(cached_pair, tmp_path):
