@@ -131,16 +131,17 @@ def installed() -> dict[str, str]:
 def differences(python: str, found: dict[str, str]) -> list[str]:
     """How an environment differs from the set of a Python, a line for each package.
 
-    A build's own mark (``2.13.0+cpu``) is no difference, torch's GPU libraries are none.
+    A build's own mark (``2.13.0+cpu``) is no difference, torch's GPU libraries are none, nor are
+    tools for development that are not there.
 
     Args:
         python: Such as ``3.12``.
         found: What is installed, by canonical name.
     """
-    asked = pins(python)
+    asked, needed = pins(python), pins(python, *(name for name in NAMES if name != 'dev'))
     lines = []
     for name in sorted({*asked, *found}):
-        if OF_TORCH.match(name):
+        if OF_TORCH.match(name) or (name not in needed and name not in found):
             continue
         has, wants = found.get(name, 'missing').partition('+')[0], asked.get(name)
         if name in BESIDES and name not in asked:

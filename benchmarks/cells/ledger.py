@@ -28,8 +28,9 @@ class Row:
         ap: OKS AP, 0 to 1.
         seconds: Training time without validation.
         step: Time of a training step in the plain model's; 1 for the plain model.
+        step_device: What that was measured on.
         curve: ``epoch:value`` of each validation, with the config's first metric.
-        device: What it ran on.
+        device: What the training ran on.
         commit: Of the project; several if the run went on with another.
         settings: Hash of the config, without the seed and the places of files.
     """
@@ -44,6 +45,7 @@ class Row:
     ap: float
     seconds: float
     step: float
+    step_device: str
     curve: str
     device: str
     commit: str

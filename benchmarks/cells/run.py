@@ -10,6 +10,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
+from mmpose_kd.core.weight_sources import weight_sources
 from mmpose_kd.gain.command import device, time_ratio
 from mmpose_kd.gain.configs import annotation_file, load_config
 from mmpose_kd.gain.files import read_json, write_json, write_text, write_whole
@@ -143,7 +144,7 @@ class CellRun:
         if method == 'plain':
             return 1.0
         rows = self.ledger.select(self.part, head, method, self.cell.epochs).values()
-        here = [row.step for row in rows if row.device == device()]
+        here = [row.step for row in rows if row.step_device == device()]
         if here:  # one number for all seeds
             return here[0]
         return self.ratios.get((head, method))
@@ -210,9 +211,12 @@ class CellRun:
         """Add a finished run to the ledger."""
         run = self.run(wanted)
         result = read_result(self.out, run, self.cell.yardstick)
-        validations = sorted((int(e), m) for e, m in result.about['curve'].items())
-        metrics = [next(iter(m.values())) for _, m in validations]
-        curve = ' '.join(f'{e}:{value:.2f}' for (e, _), value in zip(validations, metrics))
+        found = {int(e): next(iter(m.items())) for e, m in result.about['curve'].items()}
+        validations = {epoch: value for epoch, (_, value) in found.items()}
+        if found and wanted.epochs not in found:  # stopped in the last one: as exported
+            name, _ = found[max(found)]
+            validations[wanted.epochs] = result.about['metrics']['all'][name]
+        curve = ' '.join(f'{e}:{value:.2f}' for e, value in sorted(validations.items()))
         self.ledger.add(
             Row(
                 part=self.part,
@@ -225,6 +229,7 @@ class CellRun:
                 ap=round(result.oks_ap, 4),
                 seconds=round(result.about['seconds'], 1),
                 step=round(self.ratio(wanted.head, wanted.method), 3),
+                step_device=device(),
                 curve=curve,
                 device=device(),
                 commit=' '.join(_commits(run.folder(self.out))) or commit(),
@@ -237,14 +242,16 @@ class CellRun:
         text = (self.run(wanted).folder(self.out) / 'run.json').read_text(encoding='utf-8')
         settings = json.loads(text)['settings']
         del settings['gain']['seed']
-        settings['gain'].pop('weights', None)  # a teacher trained anew has others
-        found = json.dumps(settings, sort_keys=True)
+        sources = {s.key: s.name for s in weight_sources(self.configs[wanted.name]._cfg_dict)}
+        digests = settings['gain'].pop('weights', {})
+        places = [(self.out.absolute(), 'OUT')]
+        for key, digest in digests.items():
+            if not Path(sources[key]).is_relative_to(self.out.absolute()):
+                # a teacher of the cell's own may be trained anew, with other weights
+                places.append((sources[key], digest))
         root = Path(self.plain(wanted.head).data_root)
-        for place, name in (
-            (self.out.absolute(), 'OUT'),
-            (root.absolute(), 'DATA'),
-            (root, 'DATA'),
-        ):
+        found = json.dumps(settings, sort_keys=True)
+        for place, name in (*places, (root.absolute(), 'DATA'), (root, 'DATA')):
             found = found.replace(str(place), name)
         return hashlib.sha256(found.encode()).hexdigest()[:12]
 
@@ -284,11 +291,13 @@ def commit() -> str:
     """Of the project as it is, with a ``+`` if code was changed since; '' outside of git."""
     root = Path(__file__).parents[2]
     code = ['mmpose_kd', 'benchmarks', 'configs']  # results change while a cell runs
+
+    def said(*command: str) -> str:
+        return subprocess.check_output(['git', *command], cwd=root, text=True).strip()
+
     try:
-        name = subprocess.check_output(
-            ['git', 'rev-parse', '--short', 'HEAD'], cwd=root, text=True
-        ).strip()
-        changed = subprocess.run(['git', 'diff', '--quiet', 'HEAD', '--', *code], cwd=root)
+        name = said('rev-parse', '--short', 'HEAD')
+        changed = said('status', '--porcelain', '--', *code)  # new files too
     except (OSError, subprocess.CalledProcessError):
         return ''
-    return name + '+' * bool(changed.returncode)
+    return name + '+' * bool(changed)

@@ -91,6 +91,20 @@ def time_to_plain(plain: dict[int, Row], method: dict[int, Row]) -> float | None
     return None if found == float('inf') else found
 
 
+def as_long(
+    cell: Cell, ledger: Ledger, part: str, head: str, step: float
+) -> tuple[int, dict[int, Row]]:
+    """Epochs and runs of the shortest plain training that took at least a method's time.
+
+    Args:
+        cell, ledger, part, head: Which runs.
+        step: Time of the method's training step, in the plain model's.
+    """
+    needed = cell.plain_epochs(step)
+    epochs = min((e for e in ledger.epochs(part, head, 'plain') if e >= needed), default=needed)
+    return epochs, ledger.select(part, head, 'plain', epochs)
+
+
 def table(cell: Cell, ledger: Ledger, part: str) -> str:
     """Markdown: each head's plain model, and each method over it at equal epochs and equal time.
 
@@ -127,8 +141,8 @@ def table(cell: Cell, ledger: Ledger, part: str) -> str:
             rows = ledger.select(part, head, name, cell.epochs)
             if not rows:
                 continue
-            epochs = cell.plain_epochs(step_of(rows))
-            equal = paired(ledger.select(part, head, 'plain', epochs), rows)
+            epochs, longer = as_long(cell, ledger, part, head, step_of(rows))
+            equal = paired(longer, rows)
             over_longer = '' if equal is None else f'{equal} ({epochs})'
             same = paired(plain, rows)
             lines.append(

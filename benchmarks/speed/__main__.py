@@ -51,6 +51,10 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     MMLogger.get_instance('speed', log_level='ERROR')  # initialised weights are no news here
     if args.clock == COUNTED and args.device != 'cpu':
         sys.exit('--clock operators counts on the CPU: leave --device out')
+    if args.clock == COUNTED and 'methods' in (args.only or TABLES):
+        sys.exit(
+            '--clock operators: the table of methods is in milliseconds; leave it out of --only'
+        )
     bench = Bench(args.rounds, args.device, args.clock, args.batch or Bench.batch)
     parts = [f'# Speed and memory\n\n{machine(bench)}']
     sys.stdout.write(parts[0])

@@ -208,7 +208,7 @@ def measured(row: Row, batch: int, bench: Bench) -> list[str]:
         if case.measuring is not None:
             runs['measuring'] = case.measuring
         case.method()  # the first step measures in any case
-        timing = Bench(bench.rounds, bench.device)
+        timing = Bench(bench.rounds, bench.device, bench.clock)
         times = timing.interleaved(runs, settle=True)
         if case.measuring is not None:
             pairs = zip(times.seconds['method'], times.seconds['measuring'])

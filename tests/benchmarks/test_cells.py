@@ -2,6 +2,7 @@
 
 import copy
 import json
+import shutil
 import sys
 from dataclasses import replace
 
@@ -17,6 +18,7 @@ from scipy.stats import ttest_rel
 from mmpose_kd.demo.drawn_people import draw_dataset
 from mmpose_kd.gain.command import device
 from mmpose_kd.gain.configs import check_pair, load_config
+from mmpose_kd.gain.files import write_json
 from mmpose_kd.gain.subset import subset
 
 from ..helpers import ROOT
@@ -27,7 +29,7 @@ from benchmarks.cells.__main__ import main
 from benchmarks.cells.cell import CELLS
 from benchmarks.cells.ledger import Ledger, Row
 from benchmarks.cells.methods import METHODS
-from benchmarks.cells.run import kept_aside
+from benchmarks.cells.run import CellRun, Wanted, kept_aside
 from benchmarks.cells.table import paired, table, time_to_plain
 from benchmarks.cells.weights import renamed
 
@@ -39,8 +41,8 @@ QUICK = [('ocd', 'deeppose'), ('dskd', 'heatmap'), ('dwpose', 'simcc')]
 def row(**changes):
     given = dict(
         part='val', head='heatmap', method='plain', epochs=25, seed=0, pck02=30.0, pck01=10.0,
-        ap=0.2, seconds=100.0, step=1.0, curve='5:10.00 25:30.00', device='a machine',
-        commit='abc', settings='def',
+        ap=0.2, seconds=100.0, step=1.0, step_device='a machine', curve='5:10.00 25:30.00',
+        device='a machine', commit='abc', settings='def',
     )  # fmt: skip
     return Row(**{**given, **changes})
 
@@ -126,6 +128,11 @@ def test_a_method_is_compared_with_plain_training_of_its_time_or_longer():
     assert '+1.50 [-4.85, +7.85], 2 seeds (31)' in line
     assert line.endswith('| 0.96 |')  # 20 of 25 epochs at 1.2 plain steps
     assert 'different settings' not in said
+    for seed in (0, 1):  # 31 epochs would be enough, and were not run
+        del ledger.rows['val', 'heatmap', 'plain', 31, seed]
+        longer = row(seed=seed, epochs=35, pck02=32.5)
+        ledger.rows[longer.key] = longer
+    assert '+1.00 [-5.35, +7.35], 2 seeds (35)' in table(P, ledger, 'val')
     other = row(method='dskd', seed=2, settings='other')
     ledger.rows[other.key] = other
     assert 'dskd_heatmap, 25 epochs was run with different settings: def, other' in table(
@@ -207,8 +214,10 @@ def test_the_command_lists_what_has_not_run(data, tmp_path):
         'not run: dskd_heatmap, 25 epochs, seed 3',
     ]
     known = Ledger(tmp_path / 'results/cell_p.csv')
-    known.add(row(method='dskd', seed=3, step=1.2, device=device()))
-    known.add(row(method='dskd', seed=2, step=1.9))  # another machine's step says nothing here
+    known.add(row(method='dskd', seed=3, step=1.2, step_device=device(), device='a GPU'))
+    known.add(
+        row(method='dskd', seed=2, step=1.9, device=device())
+    )  # another machine's step says nothing here
     listed = CliRunner().invoke(main, [*arguments, '--part', 'val'])
     assert [line for line in listed.output.splitlines() if line.startswith('not run')] == [
         'not run: plain_heatmap, 25 epochs, seed 3',
@@ -216,6 +225,45 @@ def test_the_command_lists_what_has_not_run(data, tmp_path):
     ]
     wrong = CliRunner().invoke(main, ['P', '--out', str(tmp_path), '--head', 'rle'])
     assert wrong.exit_code == 2 and 'heatmap' in wrong.output
+
+
+def settings_of(folder, **changes):
+    """Hash of a plain run's settings, made in a folder."""
+    work = CellRun(replace(P, persons=25), folder, 'val', Ledger(folder / 'cell.csv'), 1)
+    wanted = Wanted('heatmap', 'plain', 25, 0)
+    work.plain('heatmap').merge_from_dict(changes)
+    work.folders('heatmap', 'plain').prepare(work.run(wanted))
+    return work.settings(wanted)
+
+
+def test_settings_are_told_apart_wherever_their_files_lie(data, tmp_path, monkeypatch):
+    first = settings_of(tmp_path / 'a')
+    other = tmp_path / 'other'
+    other.mkdir()
+    shutil.copy(data / 'weights.pth', other / 'named_otherwise.pth')
+    monkeypatch.setenv('MOBILENETV2', str(other / 'named_otherwise.pth'))
+    assert settings_of(tmp_path / 'b') == first
+    assert settings_of(tmp_path / 'c', **{'optim_wrapper.optimizer.lr': 2e-3}) != first
+    (other / 'named_otherwise.pth').write_bytes(b'other weights')
+    assert settings_of(tmp_path / 'd') != first
+
+
+def test_a_run_that_was_stopped_in_its_last_validation_has_a_whole_curve(data, tmp_path):
+    work = CellRun(replace(P, persons=25), tmp_path, 'val', Ledger(tmp_path / 'cell.csv'), 1)
+    wanted = Wanted('heatmap', 'plain', 25, 0)
+    folder = work.folders('heatmap', 'plain').prepare(work.run(wanted))
+    measured = {'pck/PCK@0.2': 30.0}
+    about = dict(curve={'20': {'pck/PCK@0.2': 29.0}}, metrics=dict(all=measured, oks_ap=0.3))
+    write_json(folder / 'result.json', dict(about, seconds=1.0, samples=40))
+    points = np.array([[[0.0, 0.0], [0.0, 9.0]]])
+    np.savez(
+        folder / 'persons.npz', ids=np.arange(1), names=np.array(['left_shoulder', 'right_hip']),
+        keypoints=points, target=points, visible=np.ones((1, 2), bool), boxes=np.ones((1, 4)),
+    )  # fmt: skip
+    work.keep(wanted)
+    (kept,) = work.ledger.rows.values()
+    assert kept.validations() == {20: 29.0, 25: 30.0}
+    assert '| 1.00 |' in table(P, work.ledger, 'val')
 
 
 @pytest.mark.slow

@@ -271,6 +271,8 @@ def test_three_layers_are_compared_with_one_grouped():
 
 def test_the_command_prints_and_writes_the_same(tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(command.TABLES, 'step', lambda bench: f'## step {bench.rounds}\n')
+    with pytest.raises(SystemExit, match='methods is in milliseconds'):
+        command.main(['--only', 'methods', '--clock', 'operators'])
     command.main(['--only', 'step', '--rounds', '2', '--out', str(tmp_path / 'new' / 'speed.md')])
     printed = capsys.readouterr().out
     assert printed == (tmp_path / 'new' / 'speed.md').read_text()
