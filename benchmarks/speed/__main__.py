@@ -52,9 +52,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     if args.clock == COUNTED and args.device != 'cpu':
         sys.exit('--clock operators counts on the CPU: leave --device out')
     if args.clock == COUNTED and 'methods' in (args.only or TABLES):
-        sys.exit(
-            '--clock operators: the table of methods is in milliseconds; leave it out of --only'
-        )
+        sys.exit('--clock operators: the table of methods is in milliseconds; give other --only')
     bench = Bench(args.rounds, args.device, args.clock, args.batch or Bench.batch)
     parts = [f'# Speed and memory\n\n{machine(bench)}']
     sys.stdout.write(parts[0])
