@@ -44,3 +44,9 @@ def metainfo(annotations: str, out: str, force: bool) -> None:
             'mmpose-kd: note: keypoints are numbered, and names do not tell mirror images then: '
             "write swap='...' for each by hand, or leave RandomFlip and flip_test out\n"
         )
+    elif not written.pairs and len(written.names) > 1:
+        sys.stderr.write(
+            'mmpose-kd: note: no two names tell the sides of one thing (left_eye and right_eye); '
+            "if there are sides, write swap='...' for each by hand, or leave RandomFlip and "
+            'flip_test out\n'
+        )

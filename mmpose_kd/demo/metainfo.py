@@ -157,14 +157,16 @@ COCO_NEEDS = ('area', 'iscrowd', 'keypoints')
 SIDES = (
     re.compile(r'left|right|(?<![a-z])[lr](?![a-z])', re.IGNORECASE),
     re.compile(r'^[lrLR](?=[A-Z])|(?<=[a-z])[LR]$'),
+    re.compile(r'^[lrLR](?=[a-z])'),
+    re.compile(r'(?<=[A-Z])[LR]$|(?<=[a-z])[lr]$'),
 )
 
 
 def mirrored(names: Collection[str]) -> dict[str, str]:
     """For each keypoint with a side the one on the other side.
 
-    Sides are ``left_eye``, ``eye.R``, ``l_ear``, and as one letter at an end ``LEye``, ``eyeR``.
-    Names of which the other side is not there are left out.
+    Sides are ``left_eye``, ``eye.R``, ``l_ear``, and as one letter at an end ``LEye``, ``eyeR``,
+    ``lhip``, ``FL``. Names of which the other side is not there are left out.
     """
     sides = {'left': 'right', 'right': 'left', 'l': 'r', 'r': 'l'}
 
@@ -182,7 +184,7 @@ def mirrored(names: Collection[str]) -> dict[str, str]:
             if partner != name and partner in names:
                 found[name] = partner
                 break
-    return found
+    return {name: other for name, other in found.items() if found.get(other) == name}
 
 
 def is_series(names: Collection[str]) -> bool:

@@ -23,7 +23,7 @@ from ..gain.configs import SettingError
 from ..gain.plan import Folders, Run
 from ..gain.progress import read_progress
 from ..gain.workers import cores, run_all
-from .data import Data, prepare
+from .data import METAINFO, Data, prepare
 from .drawn_people import draw_dataset
 from .report import Model, write_report
 from .students import TEACHER, demo_config, fitting_student
@@ -124,7 +124,8 @@ def tell_pairs(data: Data) -> None:
     pairs = [f'{names[k]} and {names[f]}' for k, f in enumerate(flip) if k < f]
     told = 'pictures are not mirrored: keypoints are numbered'
     if data.flips:
-        told = f'keypoints that change places in a mirror: {", ".join(pairs) or "none"}'
+        none = f'none; if there are sides, tell them by swap in a {METAINFO} beside the data'
+        told = f'keypoints that change places in a mirror: {", ".join(pairs) or none}'
     sys.stdout.write(f'{told}\n')
 
 

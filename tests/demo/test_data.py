@@ -107,6 +107,12 @@ def test_a_metainfo_file_says_what_names_do_not(own, tmp_path):
         (['eyeL', 'eyeR'], {'eyeL': 'eyeR', 'eyeR': 'eyeL'}),
         (['lShldr', 'rShldr'], {'lShldr': 'rShldr', 'rShldr': 'lShldr'}),
         (['Lip', 'tail'], {}),
+        (['lhip', 'rhip', 'lip'], {'lhip': 'rhip', 'rhip': 'lhip'}),
+        (['Lhip', 'Rhip'], {'Lhip': 'Rhip', 'Rhip': 'Lhip'}),
+        (['lf', 'rf'], {'lf': 'rf', 'rf': 'lf'}),
+        (['FL', 'FR', 'RL', 'RR'], {'FL': 'FR', 'FR': 'FL', 'RL': 'RR', 'RR': 'RL'}),
+        (['hipl', 'hipr', 'tail'], {'hipl': 'hipr', 'hipr': 'hipl'}),
+        (['lr', 'rr', 'rl'], {'lr': 'rr', 'rr': 'lr'}),  # whichever, but both ways
     ],
 )
 def test_mirror_images_are_read_from_names(names, partners):
@@ -285,6 +291,10 @@ def test_a_metainfo_file_that_is_there_stays_unless_it_is_forced(own, capsys):
     change(own / 'train.json', lambda c: c['categories'][0].update(keypoints=['p0', 'p1', 'p2']))
     assert main([*args, '--force']) == 0 and "'p1'" in out.read_text()
     assert 'keypoints are numbered' in capsys.readouterr().err
+    names = ['hip', 'knee', 'toe']
+    change(own / 'train.json', lambda c: c['categories'][0].update(keypoints=names))
+    assert main([*args, '--force']) == 0
+    assert 'no two names tell the sides of one thing' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
