@@ -114,7 +114,8 @@ class Schedule:
         """Compare with a run's length, before its first step; a warning if it hardly acts.
 
         Raises:
-            ValueError: The run counts iterations, and a setting is a whole number of epochs.
+            ValueError: It never acts in a run of several epochs; or the run counts iterations,
+                and a setting is a whole number of epochs.
         """
         whole = [n for n in ('epochs', 'start', 'stop') if (getattr(self, n) or 0) >= 1]
         if whole and counts_iterations():
@@ -126,6 +127,12 @@ class Schedule:
                 'in (0, 1)',
             )
         reached = self.largest_factor(max_epochs)
+        if reached == 0 and max_epochs > 1:  # one epoch is to try something
+            raise ValueError(
+                f'{self.key}: start={self.start!r} and stop={self.stop!r} leave the factor of the '
+                f'distillation loss at 0 in the whole of this run of {max_epochs} epochs; give an '
+                'earlier start or a later stop, or shares of the run, or leave the loss out'
+            )
         if reached < WARN_BELOW:
             print_log(
                 f'{self.key}: in this run of {max_epochs} epochs the factor of the distillation '

@@ -147,6 +147,13 @@ def test_a_run_that_ends_before_the_schedule_is_told_once_with_key_and_factor(hu
     assert level == logging.WARNING
 
 
+@pytest.mark.parametrize('settings', [dict(start=3), dict(stop=2, start=2), dict(start=0.9)])
+def test_a_schedule_that_never_acts_is_refused(hub, settings):
+    begin(hub, 3)
+    with pytest.raises(ValueError, match=r'distill\[1\].schedule: start=.* at 0 in the whole'):
+        Schedule(**settings, key='distill[1].schedule').now()
+
+
 @pytest.mark.parametrize('settings', [dict(start=1), dict(type='ramp_up', epochs=5)])
 def test_a_run_of_one_epoch_for_debugging_is_possible(hub, heard, settings):
     begin(hub, 1)
@@ -212,12 +219,12 @@ def test_a_resumed_run_goes_on_at_its_factor_and_is_told_by_the_whole_run(hub, h
     assert Schedule(stop=5).now() == 0  # it has acted
     assert Schedule('ramp_up', epochs=9).now() == 1
     assert heard == []
-    assert Schedule(start=20, key='x').now() == 0
+    assert Schedule('ramp_up', epochs=90, key='x').now() == pytest.approx(math.exp(-4.05))
     assert len(heard) == 1
 
 
 def test_a_longer_run_with_the_same_schedule_is_compared_again(hub, heard):
-    schedule = Schedule(start=3)
+    schedule = Schedule('ramp_up', epochs=9)
     for length, said in ((2, 1), (10, 1), (2, 2)):
         begin(hub, length)
         schedule.now()
@@ -226,7 +233,8 @@ def test_a_longer_run_with_the_same_schedule_is_compared_again(hub, heard):
 
 def test_of_two_schedules_each_is_told_with_its_own_key(hub, heard):
     begin(hub, 2)
-    for schedule in (Schedule(start=5, key='a'), Schedule(key='b'), Schedule(start=2, key='c')):
+    late = Schedule('ramp_up', key='a'), Schedule(key='b'), Schedule('ramp_up', start=1, key='c')
+    for schedule in late:
         schedule.now()
         schedule.now()
     assert [text[:2] for text, _ in heard] == ['a:', 'c:']
