@@ -15,6 +15,9 @@ from typing import NamedTuple, Optional
 
 from mmengine.config import Config
 
+#: what anybody logs, of each start of a run; only MMEngine's LocalVisBackend writes it
+SCALARS = '*/vis_data/scalars.json'
+
 #: metrics of which less is better, by the end of their name
 LESS = ('EPE', 'NME', 'MPJPE', 'P-MPJPE', 'N-MPJPE', 'loss')
 
@@ -37,7 +40,7 @@ def newest_records(work_dir: Path) -> list[dict]:
     Raises:
         FileNotFoundError: Nothing was logged.
     """
-    files = list(work_dir.glob('*/vis_data/scalars.json'))
+    files = list(work_dir.glob(SCALARS))
     if not files:
         raise FileNotFoundError(
             f'{work_dir}: no record of a run (<time>/vis_data/scalars.json) in this folder'
@@ -78,7 +81,7 @@ def validation_record(work_dir: Path, epoch: int) -> dict:
         Metric names and values; empty if there is no such validation.
     """
     found: dict = {}
-    for path in sorted(work_dir.glob('*/vis_data/scalars.json')):
+    for path in sorted(work_dir.glob(SCALARS)):
         for record in read_records(path):
             if record.get('step') == epoch and any(k.startswith('branch0/') for k in record):
                 found = record
@@ -115,13 +118,19 @@ def branch_records(
     found = [] if epoch is None else [validation_record(folder, epoch) for folder in folders]
     record = next(filter(None, found), None)
     if record is None:
-        also = ''
+        also = nothing = ''
         if unit == 'iteration':
             also = ' and default_hooks.logger.log_metric_by_epoch=False'
+        if not any(any(folder.glob(SCALARS)) for folder in folders):
+            nothing = (
+                f' (there is no {SCALARS}, which '
+                "visualizer.vis_backends=[dict(type='LocalVisBackend')] writes, and no other "
+                'backend)'
+            )
         raise ValueError(
             f'--branch best: no validation of the branches after {unit} {epoch} is recorded in '
-            f"{' or '.join(map(str, folders))}; train with model.test_cfg.branch='all' and "
-            f'BranchMetricsHook{also}, choose a checkpoint of a '
+            f"{' or '.join(map(str, folders))}{nothing}; train with model.test_cfg.branch='all' "
+            f'and BranchMetricsHook{also}, choose a checkpoint of a '
             f'validated {unit}, or give --branch N; a model without branches needs no --branch'
         )
     metric, greater = _chosen_metric(cfg, record)

@@ -84,6 +84,16 @@ def test_no_record_is_an_error_that_says_what_to_do(tmp_path):
         best_branch(CFG, tmp_path, 7)
 
 
+def test_where_nothing_is_recorded_it_is_said_who_records(tmp_path):
+    told = r'no .*scalars\.json.*visualizer\.vis_backends.*LocalVisBackend'
+    with pytest.raises(ValueError, match=told):
+        branch_records(CFG, [tmp_path / 'elsewhere', tmp_path], 5)
+    write(tmp_path, '20260101_000000', [record(5, [0.5, 0.9, 0.1])])
+    with pytest.raises(ValueError, match='epoch 7 ') as caught:
+        branch_records(CFG, [tmp_path / 'elsewhere', tmp_path], 7)
+    assert 'vis_backends' not in str(caught.value)
+
+
 def test_the_branches_come_in_order_with_their_metric(tmp_path):
     write(tmp_path, '20260101_000000', [record(5, [0.5, 0.9, 0.1])])
     found = branch_records(CFG, [tmp_path / 'elsewhere', tmp_path], 5)

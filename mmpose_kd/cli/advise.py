@@ -44,6 +44,9 @@ def advise(config: str) -> None:
             for recipe in fitting
         ]
         show(('fits', 'needs', 'step, in plain steps', 'memory', 'brought', 'page'), rows)
+        for answer in answers:
+            if answer.caution:
+                sys.stdout.write(f'\n{answer.recipe.name}: {answer.caution}\n')
         sys.stdout.write('\n')
     others = [(a.recipe.name, a.misfit) for a in answers if not a.fits]
     if others:

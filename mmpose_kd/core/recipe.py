@@ -7,7 +7,7 @@ or wraps asks :data:`RECIPES` and holds no list of methods of its own.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Callable, Optional
 
@@ -18,7 +18,7 @@ from mmpose.models.utils import check_and_update_config
 from mmpose.registry import MODELS
 from torch import Tensor, nn
 
-from .checks import built_by
+from .checks import built_by, checked_size, is_list
 from .random_state import random_states_kept
 
 #: every method's recipe by its name, in the order of registration
@@ -59,6 +59,8 @@ class Recipe:
         page: The page of the docs that tells how, of which the figures are.
         notes: Comments for a config that shows what the method changes, by the place
             (``'model.test_cfg'``) or by the ``type`` of the dict that they are about.
+        caution: ``caution(cfg)`` of a config that the method fits: what its user should know
+            before the training, in one line; None if there is nothing.
     """
 
     name: str
@@ -70,6 +72,7 @@ class Recipe:
     figures: Figures = Figures()
     page: str = 'architecture.md'
     notes: Mapping[str, str] = field(default_factory=dict)
+    caution: Callable[[dict], Optional[str]] = lambda cfg: None
 
 
 def register(recipe: Recipe) -> Recipe:
@@ -104,9 +107,9 @@ def changed(cfg: dict, model: Optional[dict] = None, hooks: tuple[dict, ...] = (
     return cfg
 
 
-def type_name(cfg: Optional[dict]) -> str:
+def type_name(cfg) -> str:
     """The name of a config's ``type``, which may be a class or have a scope; '' without one."""
-    kind = (cfg or {}).get('type', '')
+    kind = cfg.get('type', '') if isinstance(cfg, dict) else ''
     name = kind if isinstance(kind, str) else getattr(kind, '__name__', '')
     return name.rpartition('.')[2]
 
@@ -118,23 +121,33 @@ def training_pipelines(cfg: dict) -> Iterator[list]:
     pipeline (``PipelineSwitchHook``).
     """
 
-    def of(dataset: dict) -> Iterator[list]:
-        if isinstance(dataset.get('pipeline'), list):
-            yield dataset['pipeline']
-        for inner in [*(dataset.get('datasets') or []), dataset.get('dataset')]:
-            if isinstance(inner, dict):
-                yield from of(inner)
-
-    yield from of((cfg.get('train_dataloader') or {}).get('dataset') or {})
+    dataset = (cfg.get('train_dataloader') or {}).get('dataset') or {}
+    yield from (pipeline for pipeline in pipelines_of(dataset) if isinstance(pipeline, list))
     for hook in cfg.get('custom_hooks') or []:
         if isinstance(hook.get('switch_pipeline'), list):
             yield hook['switch_pipeline']
 
 
-def input_size_of(codec: Optional[dict]) -> Optional[tuple[int, int]]:
-    """Width and height of the input that a codec's config is for, None if it does not say."""
-    size = (codec or {}).get('input_size')
-    return None if size is None else tuple(size)
+def pipelines_of(dataset: dict) -> Iterator[Sequence]:
+    """The pipelines of a data set's config, and of those that it is made of; the outermost first.
+
+    ``RepeatDataset`` has a ``dataset``, ``ConcatDataset`` and ``CombinedDataset`` ``datasets``.
+    """
+    if is_list(dataset.get('pipeline')):
+        yield dataset['pipeline']
+    for inner in [*(dataset.get('datasets') or []), dataset.get('dataset')]:
+        if isinstance(inner, dict):
+            yield from pipelines_of(inner)
+
+
+def input_size_of(codec) -> Optional[tuple[int, int]]:
+    """Width and height of the input that a head's codec is for, None if its config does not say.
+
+    Raises:
+        ValueError: It says something else.
+    """
+    size = codec.get('input_size') if isinstance(codec, dict) else None
+    return None if size is None else checked_size(size, 'model.head.decoder.input_size')
 
 
 def updated(model: dict) -> dict:

@@ -12,6 +12,8 @@ from mmengine.model import BaseModel
 from mmengine.structures import InstanceData
 from mmpose.structures import PoseDataSample
 
+from ..core import recipe
+
 PICTURES = 2
 
 
@@ -38,12 +40,30 @@ def same_predictions(
 
 
 def input_size_of(cfg: Config) -> Optional[tuple[int, int]]:
-    """Width and height of the model's input, from the validation or training pipeline."""
+    """Width and height of the model's input: of its crops, else what its head's codec says.
+
+    Raises:
+        ValueError: The codec says something else.
+    """
+    crop = _crop(cfg)
+    if crop is not None:
+        return tuple(crop['input_size'])
+    head = (cfg.get('model') or {}).get('head') or {}
+    return recipe.input_size_of(head.get('decoder'))
+
+
+def udp_crops(cfg: Config) -> bool:
+    """Whether the model's crops are UDP's: w - 1 steps from the first pixel to the last."""
+    return (_crop(cfg) or {}).get('use_udp') is True
+
+
+def _crop(cfg: Config) -> Optional[dict]:
+    """The step that crops to the input's size, of the validation, else the test or training."""
     for loader in ('val_dataloader', 'test_dataloader', 'train_dataloader'):
-        dataset = (cfg.get(loader) or {}).get('dataset', {})
-        for transform in dataset.get('pipeline', []):
-            if 'input_size' in transform:
-                return tuple(transform['input_size'])
+        for pipeline in recipe.pipelines_of((cfg.get(loader) or {}).get('dataset') or {}):
+            for step in pipeline:
+                if 'input_size' in step:
+                    return step
     return None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import os
 import tempfile
+import warnings
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple, Optional, Union
@@ -29,8 +30,14 @@ from ..records import BranchRecord, branch_records
 from .config import ExportError, compare_with_run, plain_config
 from .graph import CHANNELS, OUTPUTS
 from .onnx_file import OnnxReport, onnx_packages, write_onnx
-from .own_types import PACKAGE, own_parts, traces, training_hooks
-from .same_predictions import PICTURES, input_size_of, picture_channels, same_predictions
+from .own_types import PACKAGE, StudentWarning, own_parts, traces, training_hooks
+from .same_predictions import (
+    PICTURES,
+    input_size_of,
+    picture_channels,
+    same_predictions,
+    udp_crops,
+)
 
 SHOWN = 3  # names of weights in a message
 
@@ -117,7 +124,8 @@ def export_student(
     Warns:
         StudentWarning: The student keeps a class of this package, such as a head that MMPose
             does not have: its config imports it and says so in its first line; or the config
-            differs from the run's.
+            differs from the run's; or the run's metrics are about another output
+            (``test_cfg.branch``).
 
     Raises:
         ExportError: The checkpoint does not fit the config, nothing of this package trained
@@ -160,8 +168,9 @@ def export_student(
     size = input_size_of(student)
     if size is None:
         raise ExportError(
-            'val_dataloader.dataset.pipeline has no transform with input_size (TopdownAffine): '
-            'the size of the input is needed to check the student'
+            'val_dataloader.dataset.pipeline has no transform with input_size (TopdownAffine), '
+            'and model.head.decoder no input_size: the size of the input is needed to check the '
+            'student'
         )
     meta = {'dataset_meta': _plain_data(meta_of(saved).get('dataset_meta'))}
 
@@ -182,7 +191,7 @@ def export_student(
             plain.dataset_meta = meta['dataset_meta']
             report = write_onnx(
                 plain, size, Path(folder, 'student.onnx'), targets[-1],
-                onnx_outputs, onnx_channels, half, _udp_crops(student),
+                onnx_outputs, onnx_channels, half, udp_crops(student),
             )  # fmt: skip
         out.mkdir(parents=True, exist_ok=True)
         for target in targets:
@@ -301,12 +310,6 @@ def _finished(cfg: Config, saved: dict) -> Optional[int]:
 def _unit(cfg: Config) -> str:
     """What the run's loop counts."""
     return 'iteration' if loop_counts_iterations(cfg.get('train_cfg') or {}) else 'epoch'
-
-
-def _udp_crops(cfg: Config) -> bool:
-    """Whether the validation's crops are UDP's: w - 1 steps from the first pixel to the last."""
-    dataset = (cfg.get('val_dataloader') or {}).get('dataset', {})
-    return any(step.get('use_udp') is True for step in dataset.get('pipeline', []))
 
 
 # ------------------------------------------------------------------------ the branch
@@ -444,6 +447,7 @@ def _peel(
     part = _training_part(trained)
     while part is not None:
         found = _deployed(part, branch)
+        _tell_measured(trained, found)
         trained.test_cfg = {**trained.test_cfg, **found.predict_with}
         model, state = found.config(model), found.state_dict(state)
         labels.append(found.label)
@@ -457,6 +461,24 @@ def _peel(
     if branch is not None and branches == [None] * len(branches):
         raise ExportError(f'branch {branch}: this model has no branches, leave the setting out')
     return model, state, ', '.join(labels) or 'the trained model'
+
+
+def _tell_measured(trained: BaseModel, found: Deployed) -> None:
+    """Warn where the run validated, and saved as its best, another output than what remains.
+
+    With ``'all'``, or where nothing is set, it was the deployed one.
+    """
+    measured, exported = (cfg.get('branch') for cfg in (trained.test_cfg, found.predict_with))
+    if exported is None or measured in (None, 'all', exported):
+        return
+    key = 'model.test_cfg' if _predictor(trained) is trained else 'model.student.test_cfg'
+    warnings.warn(
+        f"{key}.branch={measured!r}: that output the run's metrics, and a checkpoint that it "
+        f"saved as the best, are about; exported is {found.label}. With branch='all' a run "
+        'measures every output',
+        StudentWarning,
+        stacklevel=4,
+    )
 
 
 def _check_same_predictions(

@@ -29,6 +29,12 @@ from .stacked_hourglass import StackedHourglass
 # branches that differ can agree more: see docs/okdhp.md
 UNBALANCED_KD = dict(loss_weight=1000.0)
 
+NO_SIBLING = (
+    'no light sibling was found, so there are three equal branches, for which no gain was '
+    'measured; one needs a HeatmapHead whose maps are the last ones of the backbone enlarged by '
+    "the head's deconvolutions alone, and input sides that are multiples of 32"
+)
+
 
 def misfit(cfg: dict) -> Optional[str]:
     """Why OKDHP does not fit a config: the model is built as it would be trained, without weights.
@@ -63,8 +69,8 @@ def misfit(cfg: dict) -> Optional[str]:
                 why = why.replace(f'{place}head', 'head')
                 if why.startswith(f'{place}neck.'):
                     why = why[len(place) :]
-    if why is None:
-        return None
+    if why is None or why.startswith('model.'):
+        return why
     return f'model.{why}' if why.startswith(('head.', 'neck.', 'backbone.')) else f'model: {why}'
 
 
@@ -93,9 +99,9 @@ def distilled(cfg: dict) -> dict:
     sibling = light_sibling(dict(backbone=backbone, head=head, neck=neck))
     checkpoint = None
     if sibling is None:
-        checkpoint = _dict(model.get('init_cfg')).get('checkpoint')
+        checkpoint, others = _start(model.get('init_cfg'))
         if checkpoint is not None:
-            model['init_cfg'] = None
+            model['init_cfg'] = others
         if cfg.get('load_from'):  # is read after init_weights
             checkpoint, cfg['load_from'] = cfg['load_from'], None
     if checkpoint is not None:
@@ -115,6 +121,21 @@ def distilled(cfg: dict) -> dict:
     if reported:
         model['test_cfg'] = {**(model.get('test_cfg') or {}), 'branch': 'all'}
     return cfg
+
+
+def _start(init_cfg) -> tuple[Optional[str], Optional[list]]:
+    """The checkpoint of ``model.init_cfg``, a dict or a list of them, and the others of a list."""
+    entries = list(init_cfg) if isinstance(init_cfg, (list, tuple)) else [init_cfg]
+    starts = [entry for entry in entries if _dict(entry).get('checkpoint') is not None]
+    others = [entry for entry in entries if entry not in starts]
+    # of several MMEngine loads the last one last
+    return (starts[-1]['checkpoint'] if starts else None), others or None
+
+
+def caution(cfg: dict) -> Optional[str]:
+    """That a network which usually has a :func:`light_sibling` gets equal branches at its end."""
+    head = distilled(cfg)['model']['head']
+    return NO_SIBLING if head['split'] == 'end' and 'branches' not in head else None
 
 
 def default_split(backbone: nn.Module) -> str:
@@ -168,6 +189,7 @@ RECIPE = register(
             '(HRNet): none measured',
         ),
         page='okdhp.md',
+        caution=caution,
         notes={
             'SharedTrunk': 'run once for all branches, up to and with the step `split`',
             'OKDHPHead': 'branch 0, with the inherited head, is deployed; the others are for the '

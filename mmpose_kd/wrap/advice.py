@@ -15,10 +15,12 @@ class Advice(NamedTuple):
     Attributes:
         recipe: The method: its name, whether it needs a teacher, what it costs and brought.
         misfit: Why it does not fit; None if it does.
+        caution: If it fits, what to know before the training; None if there is nothing.
     """
 
     recipe: Recipe
     misfit: Optional[str]
+    caution: Optional[str] = None
 
     @property
     def fits(self) -> bool:
@@ -46,5 +48,10 @@ def advise(config: Union[str, os.PathLike]) -> list[Advice]:
 
 def advice_on(whole: dict) -> list[Advice]:
     """The same for a whole config, all of its bases merged."""
-    answers = [Advice(recipe, recipe.misfit(whole)) for recipe in RECIPES.values()]
+    answers = [_asked(recipe, whole) for recipe in RECIPES.values()]
     return sorted(answers, key=lambda one: (not one.fits, one.recipe.needs_teacher))
+
+
+def _asked(recipe: Recipe, whole: dict) -> Advice:
+    why = recipe.misfit(whole)
+    return Advice(recipe, why, recipe.caution(whole) if why is None else None)

@@ -13,7 +13,8 @@ from ..core.checks import checked_bool, checked_choice, checked_path
 from ..core.recipe import RECIPES, Recipe
 from ..core.whole_files import write_whole
 from .advice import advice_on
-from .source import Source, evaluated
+from .own_run import apart
+from .source import Source, evaluated, is_read_from
 from .text import config_text, says_what_is_wanted
 from .trial import Trial, TrialError, tried
 
@@ -29,10 +30,11 @@ class Wrapped(os.PathLike):
         path: Its file.
         text: What stands in it.
         trial: The training step that was made; None if none was asked for.
+        caution: What to know before the training; None if there is nothing.
     """
 
-    def __init__(self, path: Path, text: str, trial: Optional[Trial]):
-        self.path, self.text, self.trial = path, text, trial
+    def __init__(self, path: Path, text: str, trial: Optional[Trial], caution: Optional[str]):
+        self.path, self.text, self.trial, self.caution = path, text, trial, caution
 
     def __fspath__(self) -> str:
         return str(self.path)
@@ -42,6 +44,8 @@ class Wrapped(os.PathLike):
         done = [f'{lines} lines; read back, they say exactly what the method asks for']
         if self.trial is not None:
             done.append(str(self.trial))
+        if self.caution is not None:
+            done.append(f'note: {self.caution}')
         return '\n'.join(done)
 
 
@@ -56,7 +60,8 @@ def wrap_config(
     """Write a config that inherits one's own and adds what a method changes, and try it.
 
     It is evaluated and compared with what the method wants; then its model is built and trained
-    for a step, with two pictures of the training data, or made-up ones if that is not there.
+    for a step, with two pictures of the training data, or made-up ones if that is not there. Of
+    the inherited config's run neither the folder nor its resuming is taken over: :func:`apart`.
 
     Args:
         config: Path of a config of MMPose, in text or pure Python style, on any data, or the
@@ -73,22 +78,25 @@ def wrap_config(
         ConfigError: The config cannot be read.
         FileNotFoundError: No such checkpoint of the teacher.
         FileExistsError: The file is there already.
-        ValueError: A setting that cannot be used. (The first two are ``ValueError`` as well.)
+        ValueError: A setting that cannot be used, such as an ``out`` that the config or the
+            teacher's config is read from. (The first two are ``ValueError`` as well.)
     """
     recipe = RECIPES[checked_choice(method, 'method', RECIPES)]
     out = Path(checked_path(out, 'out'))
     checked_bool(force, 'force')
     checked_bool(trial, 'trial')
-    _check_out(out, config, force)
+    _check_out(out, config, teacher, force)
     _check_teacher(recipe, teacher)
     source = Source.of(config)
     source.inheriting(out)  # whether it can be
     _check_fit(recipe, source)
     try:
-        wanted = recipe.distilled(source.whole, *([teacher] if recipe.needs_teacher else []))
+        whole = apart(source, method, out)
+        wanted = recipe.distilled(whole, *([teacher] if recipe.needs_teacher else []))
     except ValueError as error:
         raise WrapError(f'{method} cannot be made of {source.name}: {error}') from error
-    text = config_text(source, wanted, recipe, out)
+    caution = recipe.caution(source.whole)
+    text = config_text(source, wanted, recipe, out, caution)
     with tempfile.TemporaryDirectory(prefix='.unfinished-', dir=_existing(out.parent)) as folder:
         candidate = Path(folder, out.name)
         written = config_text(source, wanted, recipe, candidate)
@@ -100,10 +108,10 @@ def wrap_config(
             )
         step = _tried(candidate) if trial else None
     write_whole(out, lambda path: path.write_text(text, encoding='utf-8'))
-    return Wrapped(out, text, step)
+    return Wrapped(out, text, step, caution)
 
 
-def _check_out(out: Path, config, force: bool) -> None:
+def _check_out(out: Path, config, teacher: Optional[dict], force: bool) -> None:
     if out.suffix != '.py':
         raise ValueError(f'out={str(out)!r}: give a name that ends in .py')
     if out.is_dir():
@@ -112,6 +120,11 @@ def _check_out(out: Path, config, force: bool) -> None:
         return
     if os.path.exists(config) and os.path.samefile(out, config):
         raise ValueError(f'out={str(out)!r}: this is the config itself, give another file')
+    taught_by = teacher.get('config') if isinstance(teacher, dict) else None
+    for path, whose in ((config, 'the config'), (taught_by, "the teacher's config")):
+        if isinstance(path, (str, os.PathLike)) and is_read_from(path, out):
+            give = f'this is {whose} or a base of it, which would be lost, give another file'
+            raise ValueError(f'out={str(out)!r}: {give}')
     if not force:
         raise FileExistsError(f'{out} is there already: give another file, or --force')
 

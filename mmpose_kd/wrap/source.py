@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional, Union
@@ -101,6 +103,39 @@ def evaluated(path: Union[str, os.PathLike], name: Optional[str] = None) -> dict
         return Config.fromfile(os.fspath(path)).to_dict()
     except (Exception, SystemExit) as error:
         raise ConfigError(f'{name or path} cannot be read as a config: {reason(error)}') from error
+
+
+def is_read_from(config: Union[str, os.PathLike], file: Path) -> bool:
+    """Whether reading a config means to read a file: the config's own, or one that it inherits.
+
+    False also where the config cannot be read, or is an installed one.
+    """
+    name = os.fspath(config)
+    if '::' in name:
+        return False
+    try:
+        files = _imported(name) if Config._is_lazy_import(name) else _based_on(name)
+        return any(os.path.samefile(path, file) for path in files)
+    except (Exception, SystemExit):  # a config is a program; whoever reads it says what is wrong
+        return False
+
+
+def _based_on(name: str) -> list[str]:
+    """The files of a config in text style."""
+    text = Config.fromfile(name).text  # MMEngine puts each file's path above what stands in it
+    return [line for line in text.splitlines() if os.path.isabs(line) and os.path.isfile(line)]
+
+
+def _imported(name: str) -> Iterator[str]:
+    """The files of a config in pure Python style, which inherits by imports."""
+    yield name
+    for block in ast.walk(ast.parse(Path(name).read_text(encoding='utf-8'))):
+        if isinstance(block, ast.With) and 'read_base' in ast.unparse(block.items[0]):
+            for line in block.body:
+                if isinstance(line, ast.ImportFrom) and line.level and line.module:
+                    up = [os.pardir] * (line.level - 1)
+                    path = os.path.join(os.path.dirname(name), *up, *line.module.split('.'))
+                    yield from _imported(f'{path}.py')
 
 
 def _in_real_folder(path: Union[str, os.PathLike]) -> Path:

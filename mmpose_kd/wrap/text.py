@@ -11,16 +11,29 @@ from ..core.recipe import Recipe
 from ..export.own_types import PACKAGE, own_class
 from .changes import Inherited, annotate, changes, each_type, same, simplified, with_names
 from .expressions import Dict, Expression, Name, comment, laid_out
+from .own_run import folder_of
 from .source import Source
 
 #: comments of no single method
 NOTES = {
     'custom_imports': 'registers the method',
     'custom_hooks': 'those that are inherited stay: a list replaces the inherited one',
+    'work_dir': 'a folder of its own, not that of the inherited run',
+}
+#: where the inherited config resumes its run
+RESUMED = {
+    'resume': 'begins anew: what is inherited would go on with the inherited run',
+    'load_from': 'the inherited one is the checkpoint that the other run was resumed from',
 }
 
 
-def config_text(source: Source, wanted: dict, recipe: Recipe, out: Union[str, os.PathLike]) -> str:
+def config_text(
+    source: Source,
+    wanted: dict,
+    recipe: Recipe,
+    out: Union[str, os.PathLike],
+    caution: Optional[str] = None,
+) -> str:
     """The config in the file ``out`` that inherits another and says what is wanted.
 
     Args:
@@ -28,6 +41,7 @@ def config_text(source: Source, wanted: dict, recipe: Recipe, out: Union[str, os
         wanted: What it has to say, all in all.
         recipe: Of the method, with its comments.
         out: Where it will stand.
+        caution: What its user should know before the training.
 
     Raises:
         ValueError: It cannot inherit the config from there.
@@ -35,8 +49,9 @@ def config_text(source: Source, wanted: dict, recipe: Recipe, out: Union[str, os
     inherited = Inherited(source.whole, '' if source.python else '_base_.')
     found = with_names(changes(inherited, wanted, merged=not source.python))
     found = {name: simplified(node) for name, node in found.items()}
-    tops = annotate(found, {**NOTES, **recipe.notes})
-    lines = _header(source, recipe, out)
+    resumed = RESUMED if source.whole.get('resume') else {}
+    tops = annotate(found, {**NOTES, **recipe.notes, **resumed})
+    lines = _header(source, recipe, out, folder_of(wanted, out), caution)
     lines.append(source.inheriting(out).rstrip('\n'))
     if source.python:
         used: set[str] = set()
@@ -59,9 +74,15 @@ def config_text(source: Source, wanted: dict, recipe: Recipe, out: Union[str, os
     return '\n'.join(lines) + '\n'
 
 
-def _header(source: Source, recipe: Recipe, out: Union[str, os.PathLike]) -> list[str]:
+def _header(
+    source: Source,
+    recipe: Recipe,
+    out: Union[str, os.PathLike],
+    folder: Path,
+    caution: Optional[str],
+) -> list[str]:
     """What the file is, and what to do with it."""
-    stem, name = Path(out).stem, Path(out).name
+    name = Path(out).name
     own = shlex.quote(source.name if '::' in source.name else Path(source.name).name)
     return [
         *comment(f'{recipe.name.upper()}: {recipe.title}.'),
@@ -70,8 +91,9 @@ def _header(source: Source, recipe: Recipe, out: Union[str, os.PathLike]) -> lis
             f'settings: docs/{recipe.page}.'
         ),
         f'#   mim train mmpose {shlex.quote(name)}',
-        f'#   mmpose-kd export {shlex.quote(name)} work_dirs/{shlex.quote(stem)}/epoch_<N>.pth '
+        f'#   mmpose-kd export {shlex.quote(name)} {shlex.quote(str(folder))}/epoch_<N>.pth '
         'student',
+        *(comment(f'Note: {caution}.') if caution else []),
     ]
 
 

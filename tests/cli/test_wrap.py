@@ -35,6 +35,18 @@ def test_advise_says_what_fits_what_it_costs_and_why_the_others_do_not(capsys):
     assert go_on.startswith(f'go on: mmpose-kd wrap {STOCK} --method ')
 
 
+def test_advise_says_what_to_know_before_a_method_is_used(tmp_path, capsys):
+    heatmaps = STOCK.replace('topdown_regression', 'topdown_heatmap').replace('-reg_', '-hm_')
+    (tmp_path / 'own.py').write_text(
+        f'_base_ = [{heatmaps!r}]\n'
+        'model = dict(head=dict(decoder=dict(input_size=(176, 240))))  # no multiples of 32\n'
+    )
+    leaves_with(0, 'advise', tmp_path / 'own.py')
+    assert '\n\nokdhp: no light sibling was found, so ' in capsys.readouterr().out
+    leaves_with(0, 'advise', heatmaps)
+    assert 'okdhp: ' not in capsys.readouterr().out
+
+
 def test_in_a_terminal_the_table_is_drawn(monkeypatch, capsys):
     monkeypatch.setattr('sys.stdout.isatty', lambda: True, raising=False)
     monkeypatch.setenv('COLUMNS', '80')

@@ -193,6 +193,59 @@ def test_a_preprocessor_beside_the_model_is_no_difference_from_the_run(tmp_path)
         export_student(*files)
 
 
+OKDHP, OCD = okdhp_config, lambda: ocd_of('regression')
+DISTILLER = dict(
+    type='PoseDistiller',
+    teachers=[dict(config=plain_config(), checkpoint=None)],
+    distill=[dict(loss=dict(type='HeatmapKLLoss'), student='head[0]', teacher='head')],
+)
+
+
+@pytest.mark.parametrize('inside', [False, True], ids=['alone', 'in a distiller'])
+@pytest.mark.parametrize(
+    ('make', 'tested', 'branch', 'exported'),
+    [
+        (OKDHP, 'ensemble', None, 'branch 0'),
+        (OKDHP, 1, None, 'branch 0'),
+        (OKDHP, 0, 2, 'branch 2'),
+        (OCD, 'heatmap', None, 'the deployed head'),
+        (OKDHP, 'all', 2, None),
+        (OKDHP, 2, 2, None),
+        (OKDHP, 0, None, None),
+        (OCD, 'all', None, None),
+        (OCD, 'deploy', None, None),
+    ],
+)
+def test_where_the_runs_metrics_are_of_another_output_it_is_told(
+    make, tested, branch, exported, inside, tmp_path
+):
+    model = make()
+    model['test_cfg']['branch'] = tested
+    if inside:
+        model = {**DISTILLER, 'student': model}
+        if make is OCD:
+            model['distill'] = [dict(DISTILLER['distill'][0], student='head.heatmap')]
+    files = run_of(tmp_path, model)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter('always', StudentWarning)
+        export_student(*files, branch=branch)
+    told = [str(one.message) for one in caught if issubclass(one.category, StudentWarning)]
+    key = 'model.student.test_cfg' if inside else 'model.test_cfg'
+    assert bool(told) == (exported is not None)
+    for line in told:
+        assert line.startswith(f'{key}.branch={tested!r}: ') and exported in line
+
+
+@pytest.mark.parametrize('kind', ['RepeatDataset', 'ConcatDataset', None])
+def test_the_input_size_is_found_wherever_it_stands(kind, tmp_path):
+    inner = dict(type='CocoDataset', pipeline=PIPELINE)
+    outer = dict(
+        RepeatDataset=dict(times=2, dataset=inner), ConcatDataset=dict(datasets=[inner, inner])
+    )
+    dataset = dict(type=kind, **outer[kind]) if kind else dict(type='CocoDataset', pipeline=[])
+    export_student(*run_of(tmp_path, okdhp_config(), train_dataloader=dict(dataset=dataset)))
+
+
 UNBALANCED = dict(
     num_branches=3, branches=[dict(), dict(head=dict(deconv_out_channels=(16, 16, 16))), dict()]
 )

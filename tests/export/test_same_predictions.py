@@ -12,6 +12,7 @@ from mmpose_kd.export.same_predictions import (
     input_size_of,
     picture_channels,
     same_predictions,
+    udp_crops,
 )
 
 from ..helpers.models import RESNET, SIZE, build, plain_config, randomize
@@ -89,6 +90,44 @@ def test_the_size_is_that_of_the_validation_then_of_other_pipelines(loaders, siz
         for name, found in loaders.items()
     }
     assert input_size_of(Config(cfg or dict(val_dataloader=None, test_dataloader={}))) == size
+
+
+CROP = dict(type='TopdownAffine', input_size=[3, 4], use_udp=True)
+INNER = dict(type='CocoDataset', pipeline=[dict(type='LoadImage'), CROP])
+PACK = [dict(type='PackPoseInputs')]
+DATA_SETS = {
+    'a tuple': dict(INNER, pipeline=tuple(INNER['pipeline'])),
+    'repeated': dict(type='RepeatDataset', dataset=INNER, times=2),
+    'joined': dict(type='ConcatDataset', datasets=[dict(type='CocoDataset'), INNER]),
+    'combined': dict(type='CombinedDataset', datasets=[INNER], pipeline=PACK),
+    'joined and repeated': dict(
+        type='RepeatDataset', dataset=dict(type='ConcatDataset', datasets=[INNER])
+    ),
+}
+
+
+@pytest.mark.parametrize('dataset', DATA_SETS.values(), ids=DATA_SETS)
+@pytest.mark.parametrize('loader', ['val', 'test', 'train'])
+def test_the_crop_is_found_in_data_sets_inside_others_too(loader, dataset):
+    cfg = Config({f'{loader}_dataloader': dict(dataset=dataset)})
+    assert input_size_of(cfg) == (3, 4)
+    assert udp_crops(cfg)
+
+
+def test_without_a_crop_the_size_is_that_of_the_heads_codec():
+    assert input_size_of(Config(dict(model=plain_config()))) == SIZE
+    pipeline = dict(train_dataloader=dict(dataset=dict(pipeline=[dict(input_size=[5, 6])])))
+    assert input_size_of(Config(dict(model=plain_config(), **pipeline))) == (5, 6)
+    assert input_size_of(Config(dict(model=dict(type='TopdownPoseEstimator', head=None)))) is None
+
+
+def test_crops_are_udps_as_those_of_the_validation_are():
+    def loader(**settings):
+        return dict(dataset=dict(pipeline=[{**CROP, **settings}]))
+
+    train = dict(train_dataloader=loader())
+    assert not udp_crops(Config(dict(val_dataloader=loader(use_udp=False), **train)))
+    assert udp_crops(Config(train)) and not udp_crops(Config(dict(model=plain_config())))
 
 
 @pytest.mark.parametrize(

@@ -106,7 +106,10 @@ def test_other_configs_of_mmpose_do_not_fit_and_it_is_said_why(recipe, name, rea
 
 WRONG = {
     "model.type=''": lambda c: c.pop('model'),
-    'model: ': lambda c: c.update(model=3),
+    "model.type='': ": lambda c: c.update(model=[c['model']]),
+    'model.head.decoder.input_size=192: give (width, height)': lambda c: c['model']['head'].update(
+        decoder=dict(codec_of('regression'), input_size=192)
+    ),
     "model.head.type=''": lambda c: c['model'].update(head=None),
     'model.head.decoder': lambda c: c['model']['head'].pop('decoder'),
     'model.backbone: ': lambda c: c['model'].pop('backbone'),
@@ -312,6 +315,14 @@ def test_the_weights_of_the_data_sets_keypoints_count_for_the_heatmaps_too():
     step = OCD.distilled(cfg)['train_dataloader']['dataset']['pipeline'][-2]
     assert step['use_dataset_keypoint_weights']
     assert step['encoder']['use_dataset_keypoint_weights']
+
+
+def test_a_codec_beside_the_model_may_be_a_list():
+    cfg = stock('regression')
+    codecs = [cfg.to_dict()['codec'], dict(type='MSRAHeatmap')]
+    cfg.codec = copy.deepcopy(codecs)
+    assert OCD.misfit(cfg) is None
+    assert OCD.distilled(cfg)['codec'] == codecs
 
 
 def test_where_pictures_are_cropped_by_udp_heatmaps_are():

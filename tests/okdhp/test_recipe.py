@@ -146,6 +146,11 @@ UDP = dict(type='UDPHeatmap', input_size=(32, 64), heatmap_size=(8, 16))
             with_head(decoder=dict(UDP, heatmap_type='combined')),
             "model.head.decoder.heatmap_type='combined'",
         ),
+        (
+            with_head(decoder=dict(UDP, input_size=192)),
+            r'^model\.head\.decoder\.input_size=192: give \(width, height\)',
+        ),
+        (dict(model=[plain_config()]), 'model.type=None: no such class'),
         (with_head(decoder=dict(UDP, heatmap_size=(4, 8))), r'head.decoder.heatmap_size .*\(4, 8'),
         (whole(neck=dict(type='FeatureMapProcessor', many=2)), "model.neck.type='Feature"),
         (
@@ -224,7 +229,7 @@ def test_an_evaluator_that_cannot_be_extended_gets_one_output():
     assert cfg['model']['test_cfg']['branch'] == 'all'
 
 
-@pytest.mark.parametrize('where', ['load_from', 'model.init_cfg'])
+@pytest.mark.parametrize('where', ['load_from', 'model.init_cfg', 'a list of model.init_cfg'])
 @pytest.mark.parametrize('name', ['HRNet', 'ResNet'])
 def test_weights_of_a_whole_model_reach_all_but_heads_that_are_alike(where, name, tmp_path):
     backbone = BACKBONES[name]
@@ -234,7 +239,9 @@ def test_weights_of_a_whole_model_reach_all_but_heads_that_are_alike(where, name
     if where == 'load_from':
         cfg = dict(model=plain_config(backbone), load_from=file)
     else:
-        cfg = whole(**plain_config(backbone), init_cfg=dict(type='Pretrained', checkpoint=file))
+        start = dict(type='Pretrained', checkpoint=file)
+        start = [start] if where.startswith('a list') else start
+        cfg = whole(**plain_config(backbone), init_cfg=start)
     cfg = RECIPE.distilled(cfg)
     alike = backbone['type'] == 'HRNet'  # the other has a light sibling
     kept = [cfg.get('load_from'), cfg['model'].get('init_cfg')]
@@ -257,15 +264,22 @@ def test_weights_of_a_whole_model_reach_all_but_heads_that_are_alike(where, name
             assert all(n.startswith(('backbone.layer4', 'head.')) for n in missing)
 
 
-@pytest.mark.parametrize(
-    ('change', 'codec'),
-    [
-        (dict(neck=dict(type='FeatureMapProcessor', scale_factor=2.0)), (8, 16)),
-        (dict(backbone=dict(RESNET, out_indices=(2,))), (8, 16)),
-    ],
-    ids=['a neck that enlarges', 'an earlier step'],
-)
-def test_a_head_that_reads_another_map_than_the_last_gets_equal_branches(change, codec):
+def test_other_initialisers_beside_a_checkpoint_stay():
+    normal, start = dict(type='Normal', layer='Conv2d'), dict(type='Pretrained', checkpoint='a')
+    cfg = whole(**plain_config(BACKBONES['HRNet']), init_cfg=[normal, start])
+    model = RECIPE.distilled(cfg)['model']
+    assert model['init_cfg'] == [normal]
+    assert model['backbone']['backbone']['init_cfg'] == {**start, 'prefix': 'backbone.'}
+
+
+EQUAL = {  # ResNets for which there is no light sibling
+    'a neck that enlarges': dict(neck=dict(type='FeatureMapProcessor', scale_factor=2.0)),
+    'an earlier step': dict(backbone=dict(RESNET, out_indices=(2,))),
+}
+
+
+@pytest.mark.parametrize('change', EQUAL.values(), ids=EQUAL)
+def test_a_head_that_reads_another_map_than_the_last_gets_equal_branches(change):
     model = {**plain_config(), **change}
     deconv = dict(deconv_out_channels=(8, 8), deconv_kernel_sizes=(4, 4))
     model['head'].update(deconv)
@@ -273,6 +287,25 @@ def test_a_head_that_reads_another_map_than_the_last_gets_equal_branches(change,
         model['head']['in_channels'] //= 2
     assert RECIPE.misfit(dict(model=model)) is None
     assert 'branches' not in RECIPE.distilled(dict(model=model))['model']['head']
+    assert 'no light sibling was found' in RECIPE.caution(dict(model=model))
+
+
+def test_an_input_whose_sides_are_no_multiples_of_the_last_step_gets_equal_branches():
+    codec = dict(type='MSRAHeatmap', input_size=(40, 72), heatmap_size=(16, 24), sigma=1)
+    cfg = with_head(decoder=codec)
+    assert RECIPE.misfit(cfg) is None
+    assert 'branches' not in RECIPE.distilled(cfg)['model']['head']
+    assert 'no gain was measured' in RECIPE.caution(cfg)
+
+
+@pytest.mark.parametrize('name', BACKBONES)
+def test_nothing_is_said_where_no_sibling_is_expected_or_there_is_one(name):
+    model = plain_config(BACKBONES[name])
+    made = RECIPE.distilled(dict(model=model))['model']['head']
+    expected = 'branches' in made or made['split'] != 'end'
+    assert (RECIPE.caution(dict(model=model)) is None) == expected
+    if name in ('HRNet', 'LiteHRNet', 'ResNet', 'MobileNetV2'):
+        assert expected
 
 
 class LongLegs(HeatmapHead):

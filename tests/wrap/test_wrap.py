@@ -14,6 +14,7 @@ import mmpose_kd
 from mmpose_kd.core.config_file import ConfigError
 from mmpose_kd.core.recipe import RECIPES, training_pipelines, type_name
 from mmpose_kd.wrap import WrapError, advise, wrap_config
+from mmpose_kd.wrap.own_run import apart
 from mmpose_kd.wrap.source import Source, evaluated
 
 from ..helpers.distillers import saved_teacher
@@ -61,7 +62,8 @@ def teacher_of(method, folder):
 
 def as_wanted(path, method, out, teacher=None):
     """Whether a written config says exactly what the recipe makes of the whole one."""
-    wanted = RECIPES[method].distilled(Source.of(path).whole, *([teacher] if teacher else []))
+    whole = apart(Source.of(path), method, out)
+    wanted = RECIPES[method].distilled(whole, *([teacher] if teacher else []))
     found = {k: v for k, v in evaluated(out).items() if k in wanted or not k.startswith('_')}
     return found == wanted
 
@@ -187,6 +189,87 @@ def test_a_pure_python_config_is_inherited_by_an_import(method, data, tmp_path):
     assert kind in (cfg.model.type, cfg.model.get('head', {}).get('type'))
 
 
+# ------------------------------------------------------------------------- a run of its own
+
+
+def of_a_run(data, tmp_path, **changes):
+    """The config that MMEngine leaves in a work directory."""
+    folder = tmp_path / 'work_dirs/own'
+    cfg = Config.fromfile(own(data, tmp_path))
+    cfg.merge_from_dict(dict(work_dir=str(folder), **changes))
+    Runner.from_cfg(cfg)
+    return folder / 'own.py'
+
+
+def test_what_a_run_dumped_gets_a_folder_of_its_own(data, tmp_path):
+    path = of_a_run(data, tmp_path)
+    written = wrap_config(path, 'okdhp', tmp_path / 'my okdhp.py', trial=False)
+    cfg = evaluated(tmp_path / 'my okdhp.py')
+    assert cfg['work_dir'] == './work_dirs/my okdhp'
+    assert not cfg.get('resume') and cfg.get('load_from') is None
+    assert "'work_dirs/my okdhp'/epoch_<N>.pth" in written.text
+    assert "work_dir = './work_dirs/my okdhp'" in written.text
+    assert 'resume' not in written.text and as_wanted(path, 'okdhp', tmp_path / 'my okdhp.py')
+
+
+@pytest.mark.parametrize('load_from', [None, 'work_dirs/own/epoch_2.pth'])
+@pytest.mark.parametrize('method', ['okdhp', 'dskd'])
+def test_what_a_resumed_run_dumped_begins_anew(method, load_from, data, tmp_path):
+    path = of_a_run(data, tmp_path, resume=True, load_from=load_from)
+    teacher = teacher_of(method, tmp_path)
+    written = wrap_config(path, method, tmp_path / 'out.py', teacher, trial=False)
+    cfg = evaluated(tmp_path / 'out.py')
+    assert [cfg[key] for key in ('resume', 'load_from')] == [False, None]
+    assert cfg['work_dir'] == './work_dirs/out'
+    assert 'resume = False' in written.text
+    assert ('load_from = None' in written.text) == bool(load_from)
+    assert 'reaches the backbone alone' not in written.text
+
+
+def test_a_checkpoint_that_a_run_only_starts_from_is_kept(data, tmp_path):
+    path = own(data, tmp_path, load_from='plain.pth', resume=False)
+    wrap_config(path, 'okdhp', tmp_path / 'out.py', trial=False)
+    assert evaluated(tmp_path / 'out.py')['load_from'] == 'plain.pth'
+
+
+@pytest.mark.parametrize('work_dir', [None, './work_dirs/own', 'work_dirs/own/'])
+def test_of_the_same_name_it_does_not_share_the_folder(work_dir, data, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = own(data, tmp_path / 'configs', work_dir=work_dir)
+    written = wrap_config(path, 'okdhp', tmp_path / 'own.py', trial=False)
+    assert evaluated(tmp_path / 'own.py')['work_dir'] == './work_dirs/own_okdhp'
+    assert 'own.py work_dirs/own_okdhp/epoch_<N>.pth' in written.text
+
+
+def test_where_mmpose_names_another_folder_none_is_written(data, tmp_path):
+    path = own(data, tmp_path / 'configs')
+    cfg = Config.fromfile(path)
+    cfg.pop('work_dir')
+    cfg.dump(path)
+    written = wrap_config(path, 'okdhp', tmp_path / 'out.py', trial=False)
+    assert 'work_dir' not in evaluated(tmp_path / 'out.py')
+    assert 'out.py work_dirs/out/epoch_<N>.pth' in written.text
+
+
+def test_what_is_known_to_bring_nothing_is_said(data, tmp_path, capsys):
+    model = plain_config(dict(RESNET, out_indices=(2,)))
+    model['head'].update(
+        in_channels=model['head']['in_channels'] // 2, out_channels=17,
+        deconv_out_channels=(8, 8), deconv_kernel_sizes=(4, 4),
+    )  # fmt: skip
+    path = own(data, tmp_path, model=model)
+    answers = {answer.recipe.name: answer for answer in advise(path)}
+    caution = answers['okdhp'].caution
+    assert caution.startswith('no light sibling was found') and answers['dskd'].caution is None
+    written = wrap_config(path, 'okdhp', tmp_path / 'out.py', trial=False)
+    assert written.caution == caution and caution in str(written)
+    assert '# Note: no light sibling was found' in written.text
+    plain = own(data, tmp_path / 'plain')
+    assert {answer.caution for answer in advise(plain)} == {None}
+    written = wrap_config(plain, 'okdhp', tmp_path / 'plain/out.py', trial=False)
+    assert written.caution is None and 'Note:' not in written.text
+
+
 # -------------------------------------------------------------------------------- refusing
 
 
@@ -213,6 +296,44 @@ def test_what_is_there_stays_without_force(data, tmp_path):
     wrap_config(path, 'okdhp', out, force=True, trial=False)
     assert 'OKDHPHead' in out.read_text()
     refused('the config itself', path, 'okdhp', path, error=ValueError, force=True)
+
+
+def test_no_file_that_the_config_or_the_teacher_inherits_is_replaced(data, tmp_path):
+    path = own(data, tmp_path, 'simcc')
+    base = path.rename(tmp_path / 'base.py')
+    (tmp_path / 'middle.yaml').write_text("_base_: ['base.py']\n")
+    path.write_text("_base_ = ['{{ fileDirname }}/middle.yaml']\n")
+    (tmp_path / 'taught').mkdir()
+    teacher = saved_teacher(tmp_path / 'taught')
+    own_teacher = tmp_path / 'teacher.py'
+    own_teacher.write_text(f'_base_ = [{str(teacher["config"])!r}]\n')
+    teacher['config'] = str(own_teacher)
+    before = {p: p.read_bytes() for p in tmp_path.rglob('*.py')}
+    (tmp_path / 'sub').mkdir()
+    for out, told in (
+        (base, 'this is the config or a base of it'),
+        (tmp_path / 'sub/../base.py', 'this is the config or a base of it'),
+        (own_teacher, "this is the teacher's config or a base of it"),
+        (tmp_path / 'taught/teacher.py', "this is the teacher's config or a base of it"),
+    ):
+        refused(told, path, 'tcd', out, teacher, error=ValueError, force=True)
+    assert {p: p.read_bytes() for p in tmp_path.rglob('*.py')} == before
+
+
+def test_bases_in_pure_python_style_are_not_replaced_either(data, tmp_path):
+    base = own(data, tmp_path).rename(tmp_path / 'base.py')
+    base.write_text(f'from mmpose.models import ResNet\n{base.read_text()}')
+    (tmp_path / 'sub').mkdir()
+    for name, module in (('sub/middle.py', '..base'), ('own.py', '.sub.middle')):
+        (tmp_path / name).write_text(
+            'from mmengine.config import read_base\n\n'
+            f'with read_base():\n    from {module} import *\n'
+        )
+    path = tmp_path / 'own.py'
+    for out in (base, tmp_path / 'sub/middle.py'):
+        before = out.read_bytes()
+        refused('the config or a base of it', path, 'okdhp', out, error=ValueError, force=True)
+        assert out.read_bytes() == before
 
 
 def test_a_step_that_fails_leaves_nothing(data, tmp_path):
