@@ -105,3 +105,13 @@ def test_programs_for_students_import_nothing_of_this_package(file):
             assert not [one for one in node.names if one.name.startswith('mmpose_kd')]
         if isinstance(node, ast.ImportFrom):
             assert node.level == 0 and not node.module.startswith('mmpose_kd')
+
+
+def test_the_input_size_is_found_in_data_sets_of_data_sets():
+    step = dict(type='TopdownAffine', input_size=[48, 64])
+    inner = dict(type='RepeatDataset', dataset=dict(pipeline=[dict(type='LoadImage'), step]))
+    combined = dict(type='CombinedDataset', datasets=[inner], pipeline=[])
+    cfg = Config(dict(test_dataloader=dict(dataset=combined)))
+    assert student_costs.input_size(cfg) == (48, 64)
+    with pytest.raises(ValueError, match='no transform with input_size'):
+        student_costs.input_size(Config(dict(test_dataloader=dict(dataset=dict(pipeline=[])))))

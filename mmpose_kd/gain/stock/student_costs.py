@@ -12,6 +12,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -27,10 +28,19 @@ WARM_UP, ROUNDS = 5, 60
 
 def input_size(cfg: Config) -> tuple[int, int]:
     """Width and height of the model's input."""
-    for transform in cfg.test_dataloader.dataset.pipeline:
-        if 'input_size' in transform:
-            return tuple(transform['input_size'])
+    for pipeline in pipelines(cfg.test_dataloader.dataset):
+        for transform in pipeline:
+            if 'input_size' in transform:
+                return tuple(transform['input_size'])
     raise ValueError('test_dataloader.dataset.pipeline has no transform with input_size')
+
+
+def pipelines(dataset: dict) -> Iterator[list]:
+    """Those of a data set and of the data sets that it is made of, the outermost first."""
+    yield dataset.get('pipeline') or []
+    for inner in [*(dataset.get('datasets') or []), dataset.get('dataset')]:
+        if inner:
+            yield from pipelines(inner)
 
 
 def picture_channels(model: BaseModel) -> int:
