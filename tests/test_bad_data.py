@@ -272,7 +272,9 @@ def pkd():
 
 
 def dskd(plain, codec, **settings):
-    hook = dict(type='DSKDHook', guides=[untrained(copy.deepcopy(plain))], floor=1e-6, **settings)
+    hook = dict(type='DSKDHook', guides=[untrained(copy.deepcopy(plain))], **settings)
+    if plain['head']['type'] == 'HeatmapHead':
+        hook['floor'] = 1e-6
     return plain, codec, hook, codec
 
 

@@ -178,7 +178,7 @@ class LossGuard:
             return
         # only into pinned memory a copy goes on while the host does
         on_host = torch.empty(values.shape, dtype=values.dtype, pin_memory=values.is_cuda)
-        on_host.copy_(values, non_blocking=True)
+        on_host.copy_(values, non_blocking=values.is_cuda)
         arrived = None
         if values.is_cuda:
             arrived = torch.cuda.Event()

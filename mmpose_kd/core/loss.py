@@ -23,6 +23,8 @@ label or that the teacher does not know. *Returned*: a scalar, computed in float
 
 *Optional*: ``bind(head, heatmap_codec=None, codec_key=None)``, called once before the first loss
 with the student's head and, where one teacher's heatmaps are read, their codec and its config key;
+``check_outputs(student, paths)``, called by a distiller's entry after it, which refuses places in
+the student (:class:`~mmpose_kd.core.capture.OutputPath`) whose outputs are not what it is for;
 ``same_shape = False`` for a loss that reads a teacher's heatmaps in their own size;
 ``use_target_weight``, False if the loss ignores the weights it is given.
 

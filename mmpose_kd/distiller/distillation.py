@@ -103,6 +103,8 @@ class Distillation(Entry):
                     raise refusal(f'{key}.{name}', given, 'give each output once')
             if hasattr(self.loss_module, 'bind'):
                 self.loss_module.bind(getattr(model, 'head', None))
+            if hasattr(self.loss_module, 'check_outputs'):
+                self.loss_module.check_outputs(model, self.student_paths)
         else:
             self._bind_across(model)
         if self.about_keypoints:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from functools import partial
 from typing import Optional, Union
 from weakref import WeakKeyDictionary, ref
 
 import torch
+from mmengine.logging import print_log
 from mmengine.model import BaseModel
 from mmpose.registry import MODELS
 from torch import Tensor
@@ -15,15 +17,17 @@ from torch import Tensor
 from ..core.capture import OutputPath, capture, captured_output
 from ..core.checks import built, built_by, checked_dict, checked_dicts, refusal
 from ..core.deployed import Deployed, training_part
+from ..core.facts import preprocessor_differences
 from ..core.finite import LossGuard, not_finite
 from ..core.head_output import bfloat16_explained
 from ..core.loading import check_state, look_at_load_from, rename_plain_weights
 from ..core.loss import scaled, sum_of_losses
 from ..core.panels import Panel, View
 from ..core.paramwise import compare_paramwise
-from ..core.run import run_info
+from ..core.run import run_config, run_info
 from .entry import DISTILL_ENTRIES, DistillBatch, Entry
 from .model_config import model_config
+from .stages import check_stages
 from .teacher import Teacher
 
 #: of each teacher the distiller that was built with it; copies of the distiller share it
@@ -51,7 +55,7 @@ class PoseDistiller(BaseModel):
             ``teacher``, and settings. Another ``type`` is the name of an entry that is
             registered in :data:`~mmpose_kd.distiller.DISTILL_ENTRIES`.
         data_preprocessor (dict, optional): For a student whose config has none, as MMEngine's
-            Runner hands it over.
+            Runner hands it over. A warning if the student has its own and they differ.
         non_finite (str): What is done with a distillation loss that is NaN or infinite:
             ``'stop'`` the training, or ``'skip'`` it in this step; see :class:`LossGuard`.
         init_cfg (dict, optional): Must stay None; initialisation is the student's.
@@ -91,6 +95,7 @@ class PoseDistiller(BaseModel):
             # also where it is not used: the Runner hands its own over
             built_by(MODELS, data_preprocessor, 'model.data_preprocessor')
             self.student_config.setdefault('data_preprocessor', data_preprocessor)
+            _warn_of_other(data_preprocessor, self.student_config['data_preprocessor'])
         self.student = built_by(MODELS, self.student_config, 'model.student')
         training_part(self.student)  # whether its parts fit
         for name, entries in (('teachers', teachers), ('distill', distill)):
@@ -151,9 +156,11 @@ class PoseDistiller(BaseModel):
 
         Raises:
             ValueError: A checkpoint cannot be read, does not fit its teacher, or has weights that
-                are not finite.
+                are not finite; or a later stage of the run lacks a teacher's view.
         """
         look_at_load_from()
+        # here the config is the run's own; once a run is resumed it is that of the checkpoint
+        check_stages(run_config(), self.distill, self.teachers)
         super().init_weights()
         for teacher in self.teachers:
             teacher.load()
@@ -245,11 +252,15 @@ class PoseDistiller(BaseModel):
         return losses
 
     def _compare_keypoints(self) -> None:
-        """Once in a run, before its first step: are the teachers' keypoints the data set's?"""
+        """Once in a run, before its first step: are the teachers' keypoints the data set's?
+
+        Not of teachers whose features alone are read.
+        """
         dataset_meta = run_info('dataset_meta')
         if dataset_meta is not self._dataset_meta:
-            for teacher in self.teachers:
-                teacher.compare_keypoints(dataset_meta)
+            read = {n for e in self.distill if e.about_keypoints for n in e.from_teachers}
+            for n in sorted(read):
+                self.teachers[n].compare_keypoints(dataset_meta)
             self._dataset_meta = dataset_meta
 
     def _teach(
@@ -312,6 +323,19 @@ class PoseDistiller(BaseModel):
         without = dict.fromkeys(('student', 'teachers', 'distill', 'data_preprocessor'))
         return Deployed(
             {**without, **self.student_config}, {'student.': ''}, ('student.', 'distill.')
+        )
+
+
+def _warn_of_other(given: dict, own: dict) -> None:
+    """Say so where a data preprocessor is given that is not used, and would do something else."""
+    differences = preprocessor_differences(given, own)
+    if differences:
+        print_log(
+            'model.data_preprocessor (a config may have it beside the model) is not used, as the '
+            f'student has its own, but has {", ".join(differences)}: leave it out, or give what '
+            'you mean in model.student.data_preprocessor',
+            'current',
+            logging.WARNING,
         )
 
 

@@ -419,7 +419,8 @@ class Teacher:
                     f'{self.key}.view={self.view!r}: the samples have no such view; put '
                     f"dict(type='TeacherView', name={self.view!r}, input_size=...) before "
                     'TopdownAffine in the pipeline of this data loader, and PackPoseViews last '
-                    '(train_dataloader; for TeacherMetricsHook val_dataloader as well)'
+                    '(train_dataloader, and switch_pipeline of a hook that changes it; for '
+                    'TeacherMetricsHook val_dataloader as well)'
                 )
             self._check_crops(data_samples, field)
             view = torch.stack([sample.get(field).img for sample in data_samples])

@@ -10,13 +10,18 @@ from torch import Tensor
 
 from ..core.checks import built, checked_choice, checked_number, refusal
 from ..core.head_output import near, positions
-from .losses import HeatmapClassificationLoss, OwnLoss, own_loss, weighted_mse
+from .losses import HeatmapClassificationLoss, OwnLoss, own_loss
 
-GUIDE_FORMS = ('soft', 'hard', 'raw')
+CHOICES = {
+    'form': ('soft', 'hard', 'raw'),
+    'cls_target': ('ground_truth', 'guides'),
+    'below_floor': ('zero', 'skip'),
+}
 
-CLASSES_OF = ('ground_truth', 'guides')
-
-BELOW_FLOOR = ('zero', 'skip')
+# what is taken for a setting left at None
+DEFAULTS = dict(
+    form='soft', threshold=0.5, floor=0.1, cls={}, cls_target='ground_truth', below_floor='zero'
+)
 
 
 def guide_maps(
@@ -105,17 +110,19 @@ class Guidance:
 
     A guide's output is a list of constants, see :func:`read_output`: of heatmaps [(B, K, H, W)],
     of SimCC's bins logits [(B, K, bins of x), (B, K, bins of y)], of coordinates [(B, K, 2)].
+    The settings are about heatmaps; None takes the default.
 
     Args:
-        form: What is learned of a guide's heatmaps, see :func:`guide_maps`.
-        threshold, floor: See :func:`binarize`.
+        form: What is learned of a guide's heatmaps, see :func:`guide_maps`. None: ``'soft'``.
+        threshold, floor: See :func:`binarize`. None: 0.5 and 0.1.
         cls: Arguments of :class:`HeatmapClassificationLoss`. None: its defaults.
         cls_target: Whose maps the targets of the classification are made of:
-            ``'ground_truth'``, or ``'guides'``, of whose targets the mean is taken.
+            ``'ground_truth'``, or ``'guides'``, of whose targets the mean is taken. None: the
+            first.
         below_floor: What a guide's map teaches whose peak is below ``floor``. ``'zero'``: that
             nothing is there, as in the reconstruction (``'raw'`` knows no floor). ``'skip'``,
             our addition: nothing at all; for this guide the keypoint has weight 0, and the mean
-            is over all keypoints as before.
+            is over all keypoints as before. None: ``'zero'``.
         key: Name of the config key, for messages.
 
     Raises:
@@ -124,21 +131,27 @@ class Guidance:
 
     def __init__(
         self,
-        form: str = 'soft',
-        threshold: float = 0.5,
-        floor: float = 0.1,
+        form: Optional[str] = None,
+        threshold: Optional[float] = None,
+        floor: Optional[float] = None,
         cls: Optional[dict] = None,
-        cls_target: str = 'ground_truth',
-        below_floor: str = 'zero',
+        cls_target: Optional[str] = None,
+        below_floor: Optional[str] = None,
         key: str = 'DSKDHook',
     ):
         self.key = key
-        self.form = checked_choice(form, f'{key}.form', GUIDE_FORMS)
-        self.threshold = checked_number(threshold, f'{key}.threshold', above=0, most=1)
-        self.floor = checked_number(floor, f'{key}.floor', above=0, most=1)
-        self.cls_loss = built(HeatmapClassificationLoss, {} if cls is None else cls, f'{key}.cls')
-        self.cls_target = checked_choice(cls_target, f'{key}.cls_target', CLASSES_OF)
-        self.below_floor = checked_choice(below_floor, f'{key}.below_floor', BELOW_FLOOR)
+        settings = dict(form=form, threshold=threshold, floor=floor)
+        settings.update(cls=cls, cls_target=cls_target, below_floor=below_floor)
+        self.given = {name: value for name, value in settings.items() if value is not None}
+        settings = {**DEFAULTS, **self.given}
+        for name, choices in CHOICES.items():
+            checked_choice(settings[name], f'{key}.{name}', choices)
+        for name in ('threshold', 'floor'):
+            checked_number(settings[name], f'{key}.{name}', above=0, most=1)
+        self.form, self.cls_target = settings['form'], settings['cls_target']
+        self.threshold, self.floor = settings['threshold'], settings['floor']
+        self.below_floor = settings['below_floor']
+        self.cls_loss = built(HeatmapClassificationLoss, settings['cls'], f'{key}.cls')
 
     def check_kind(self, kind: str, gamma: Optional[float]) -> None:
         """Refuse settings that only heatmaps know, for a student without.
@@ -150,13 +163,10 @@ class Guidance:
         Raises:
             ValueError: There is such a setting.
         """
-        for name, value, used in (
-            ('gamma', gamma, bool(gamma)),
-            ('below_floor', self.below_floor, self.below_floor == 'skip'),
-        ):
-            if used and kind != 'heatmap':
-                give = f'it is for heatmaps, the student puts out {kind}: leave it out'
-                raise refusal(f'{self.key}.{name}', value, give)
+        given = {'gamma': gamma, **self.given} if gamma else self.given
+        for name, value in given.items() if kind != 'heatmap' else ():
+            give = f'it is for heatmaps, the student puts out {kind}: leave it out'
+            raise refusal(f'{self.key}.{name}', value, give)
 
     def needs_guides(self, alpha: float, gamma: float) -> bool:
         """Whether losses of these weights read what the guides put out."""
@@ -179,19 +189,18 @@ class Guidance:
             student: The student's output, see :func:`read_output`.
             guides: The guides' outputs.
             weight: Keypoint weights (B, K), 0 where there is no label.
-            own: Of bins and coordinates the loss of one guide. None: that of MMPose's defaults,
-                see :func:`own_loss`.
+            own: The loss of one guide. None: that of MMPose's defaults, see :func:`own_loss`.
 
         Returns:
-            Of heatmaps :math:`||S - D(H_i)||^2_w`, of bins and coordinates ``own``.
+            ``own``, of heatmaps with D(H_i) in the place of H_i: :math:`||S - D(H_i)||^2_w`.
         """
+        own = own or own_loss(kind)
         if kind != 'heatmap':
-            own = own or own_loss(kind)
             return [own(student, guide, weight) for guide in guides]
         losses = []
         for (maps,) in guides:
             taught = guide_maps(maps, self.form, self.threshold, self.floor)
-            losses.append(weighted_mse(student[0], taught, weight * self._speaks(maps)))
+            losses.append(own(student, [taught], weight * self._speaks(maps)))
         return losses
 
     def classification_loss(

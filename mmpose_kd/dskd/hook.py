@@ -88,22 +88,25 @@ class DSKDHook(AroundIterationHook):
         teachers (Sequence[dict]): Bigger models that guide from the start, before the student's
             own copies: arguments of :class:`Teacher`. Names of keypoints and normalisation that
             its checkpoint states, and that of a given guide, are compared with the run's.
-        alpha (float, optional): Weight of the guidance loss, at least 0. None: 3 for heatmap
-            students, 1 for others.
+        alpha (float, optional): Weight of the guidance loss, at least 0, beside the loss of the
+            student's head (:func:`own_loss`). None: 3 for heatmap students, 1 for others.
         gamma (float, optional): Weight of the classification loss, at least 0. None: 0.001 for
             heatmap students, 0 for others.
         alpha_schedule, gamma_schedule (dict, optional): Arguments of
             :class:`mmpose_kd.core.schedule.Schedule`.
         dense (bool): False: the newest guide alone, which shows what dense guidance is good for.
-        keep_prob (float): Probability of :math:`b_i = 1`, in (0, 1]. 1: none is dropped.
-        form (str): ``'soft'``: D(H); ``'hard'``: its bits B(H); ``'raw'``: H itself.
-        threshold (float): :math:`\tau` of the bits, relative to the peak, in (0, 1].
-        floor (float): Least peak of a map that counts, in (0, 1].
-        below_floor (str): ``'zero'``: a guide's map with a lower peak teaches that nothing is
-            there; ``'skip'``, our addition: it teaches nothing.
+        keep_prob (float, optional): Probability of :math:`b_i = 1`, in (0, 1]. 1: none is
+            dropped. None: 0.75. Not with ``dense=False``.
+        form (str, optional): ``'soft'``: D(H); ``'hard'``: its bits B(H); ``'raw'``: H itself.
+            None: ``'soft'``. This and the following five are for heatmap students alone.
+        threshold (float, optional): :math:`\tau` of the bits, relative to the peak, in (0, 1].
+            None: 0.5.
+        floor (float, optional): Least peak of a map that counts, in (0, 1]. None: 0.1.
+        below_floor (str, optional): ``'zero'``: a guide's map with a lower peak teaches that
+            nothing is there; ``'skip'``, our addition: it teaches nothing. None: ``'zero'``.
         cls (dict, optional): Arguments of :class:`HeatmapClassificationLoss`.
-        cls_target (str): Whose maps the targets are made of: ``'ground_truth'``, or ``'guides'``,
-            of whose targets the mean is taken.
+        cls_target (str, optional): Whose maps the targets are made of: ``'ground_truth'``, or
+            ``'guides'``, of whose targets the mean is taken. None: ``'ground_truth'``.
         guide_dtype (str, optional): In which precision guides of the student's architecture run:
             ``'auto'``, half on a GPU, or another ``dtype`` of :class:`Teacher`. Models that are
             given as its arguments have their own.
@@ -135,13 +138,13 @@ class DSKDHook(AroundIterationHook):
         gamma: Optional[float] = None,
         gamma_schedule: Optional[dict] = None,
         dense: bool = True,
-        keep_prob: float = 0.75,
-        form: str = 'soft',
-        threshold: float = 0.5,
-        floor: float = 0.1,
-        below_floor: str = 'zero',
+        keep_prob: Optional[float] = None,
+        form: Optional[str] = None,
+        threshold: Optional[float] = None,
+        floor: Optional[float] = None,
+        below_floor: Optional[str] = None,
         cls: Optional[dict] = None,
-        cls_target: str = 'ground_truth',
+        cls_target: Optional[str] = None,
         guide_dtype: Optional[str] = 'auto',
         seed: Optional[int] = None,
         log_interval: int = 50,
@@ -161,7 +164,12 @@ class DSKDHook(AroundIterationHook):
         self.alpha_schedule = Schedule.build(alpha_schedule, f'{KEY}.alpha_schedule')
         self.gamma_schedule = Schedule.build(gamma_schedule, f'{KEY}.gamma_schedule')
         self.dense = checked_bool(dense, f'{KEY}.dense')
-        self.keep_prob = checked_number(keep_prob, f'{KEY}.keep_prob', above=0, most=1)
+        checked_number(keep_prob, f'{KEY}.keep_prob', above=0, most=1, optional=True)
+        if keep_prob is not None and not dense:
+            raise refusal(
+                f'{KEY}.keep_prob', keep_prob, 'with dense=False no guide is drawn: leave it out'
+            )
+        self.keep_prob = 0.75 if keep_prob is None else keep_prob
         self.guidance = Guidance(form, threshold, floor, cls, cls_target, below_floor, KEY)
         self.guide_dtype = checked_choice(guide_dtype, f'{KEY}.guide_dtype', DTYPES, optional=True)
         self.seed = checked_whole(seed, f'{KEY}.seed', -(2**63), 2**63 - 1, optional=True)

@@ -7,6 +7,7 @@ from typing import Optional
 
 import torch
 import torch.nn.functional as F
+from mmpose.models.losses import KeypointMSELoss
 from mmpose.registry import MODELS
 from torch import Tensor, nn
 
@@ -201,7 +202,7 @@ class HeatmapClassificationLoss(DistillationLoss):
         return scaled(loss, self.loss_weight)
 
 
-# ------------------------- what a guide costs a student with bins or coordinates: the head's own
+# ------------------------------------------------ what a guide costs a student: the head's own
 # loss, with the guide's output in the place of the labels, so that both are of one scale
 
 # MMPose's losses of coordinates that are called with (output, target, weight)
@@ -215,15 +216,23 @@ def own_loss(kind: str, head: Optional[nn.Module] = None, returned=None) -> OwnL
     """The loss of one guide, on the scale of the loss that the student's head has.
 
     Args:
-        kind: ``'bins'`` or ``'coordinates'``, see :func:`head_kind`.
+        kind: See :func:`head_kind`.
         head: The student's. None: MMPose's losses with their defaults.
         returned: What its ``forward`` returned for the batch; RLE's has sigma in it.
 
     Returns:
-        Of bins :func:`bins_kl`; of RLE :func:`residual_smooth_l1`; of other coordinates the
-        head's own loss, or SmoothL1 where that is none of MMPose's.
+        Of heatmaps :func:`weighted_mse`, times the ``loss_weight`` of MMPose's
+        ``KeypointMSELoss`` (of stages the last one's) where the head has that; of bins
+        :func:`bins_kl`; of RLE :func:`residual_smooth_l1`; of other coordinates the head's own
+        loss, or SmoothL1 where that is none of MMPose's.
     """
     module = getattr(head, 'loss_module', None)
+    if kind == 'heatmap':
+        module = module[-1] if isinstance(module, nn.ModuleList) else module
+        factor = module.loss_weight if isinstance(module, KeypointMSELoss) else 1.0
+        return lambda student, guide, weight: scaled(
+            weighted_mse(student[0], guide[0], weight), factor
+        )
     if kind == 'bins':
         return lambda student, guide, weight: bins_kl(
             student, guide, _masked(weight, module), getattr(module, 'beta', 1.0)

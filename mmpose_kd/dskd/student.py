@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from typing import Optional, Union
+from typing import Union
 
 import torch
 from mmengine.optim import OptimWrapper, OptimWrapperDict
@@ -78,14 +78,12 @@ class GuidedStudent:
             )
         return read_output(self.kind, returned[-1])
 
-    def own_loss(self, returned: list) -> Optional[OwnLoss]:
-        """The loss of one guide for a batch, see :func:`own_loss`; None of heatmaps.
+    def own_loss(self, returned: list) -> OwnLoss:
+        """The loss of one guide for a batch, see :func:`own_loss`.
 
         Args:
             returned: As for :meth:`output`.
         """
-        if self.kind == 'heatmap':
-            return None
         return own_loss(self.kind, self.head, returned[-1])
 
     def draw_anew(self, seed: str, optim_wrapper: Union[OptimWrapper, OptimWrapperDict]) -> None:

@@ -10,8 +10,10 @@ from mmpose.models.heads import IntegralRegressionHead
 from mmpose.registry import MODELS
 from torch import Tensor, nn
 
+from ..core.capture import OutputPath
 from ..core.checks import checked_bool, checked_choice, checked_factor, checked_size, refusal
 from ..core.deployed import predicting_head
+from ..core.head_output import head_kind
 from ..core.loss import DistillationLoss, scaled, upcast
 from ..core.panels import Panel
 from .centre import (
@@ -135,6 +137,13 @@ def aligned_centres(
     return (student_x, student_y), (x, y)
 
 
+def maps_layer(head: IntegralRegressionHead) -> Optional[str]:
+    """The submodule that puts out a head's maps, before beta and softmax; None if it has none."""
+    if head.simplebaseline_head is not None:
+        return 'simplebaseline_head.final_layer'
+    return None if head.final_layer is None else 'final_layer'
+
+
 @MODELS.register_module()
 class HHDLoss(DistillationLoss):
     r"""Heatmap distillation to a student that regresses with soft-argmax (integral regression).
@@ -160,7 +169,7 @@ class HHDLoss(DistillationLoss):
     Args:
         mode (str): ``'aligned'`` or ``'released'``.
         beta (float, optional): The student's logits are beta times its maps. None: its head's
-            own, taken by :meth:`bind`. Not used by ``'released'``.
+            own, taken by :meth:`bind`. For ``'aligned'`` alone.
         crop_size (Sequence[int]): Height and width of the windows in heatmap pixels, even
             in ``'released'``.
         norm_student (str, optional): ``'softmax'`` (of beta times the map; of the map alone in
@@ -216,6 +225,8 @@ class HHDLoss(DistillationLoss):
             checked_choice(value, key, CHOICES[name], optional=True)
             if value is not None and name not in DEFAULTS[mode]:
                 raise refusal(key, value, f'leave it out with mode={mode!r}')
+        if beta is not None and mode == 'released':
+            raise refusal(f'{self.key}.beta', beta, f'leave it out with mode={mode!r}')
         given = {name: value for name, value in found.items() if value is not None}
         self.settings = {**DEFAULTS[mode], **given}
         self.teacher_confidence = checked_bool(
@@ -265,6 +276,29 @@ class HHDLoss(DistillationLoss):
                 where = f'{type(head).__name__} holds its bump where its coordinate is'
                 raise refusal(f'{self.key}.align', 'full', f'{where}, leave the setting out')
             self.settings['align'] = 'none'
+
+    def check_outputs(self, student: nn.Module, paths: Sequence[OutputPath]) -> None:
+        """Refuse maps that the student's integral head returns: they are behind its softmax.
+
+        Args:
+            student: The student.
+            paths: Where its maps are taken.
+
+        Raises:
+            ValueError: One is that head itself.
+        """
+        for path in paths:
+            head = student.get_submodule(path.path)
+            if not isinstance(head, IntegralRegressionHead) or head_kind(head) != 'coordinates':
+                continue
+            layer = maps_layer(head)
+            missing = '' if layer else f'{path.path}.final_layer=dict(kernel_size=1), and here '
+            raise refusal(
+                path.key,
+                path.name,
+                'the maps that this head returns are behind its softmax, HHDLoss compares those '
+                f"before it: give {missing}'{path.path}.{layer or 'final_layer'}'",
+            )
 
     def _check(self, student: Tensor, teacher: Tensor, weight: Optional[Tensor]) -> None:
         """Errors that show at the call only; they look at shapes, not at values."""

@@ -21,6 +21,7 @@ from ..core.recipe import (
 )
 from ..distiller.model_config import model_config
 from ..distiller.recipe import VIEW, add_views, checked_teacher, needs_view
+from .loss import maps_layer
 
 WINDOW = 8  # height and width of HHDLoss's windows
 
@@ -101,13 +102,11 @@ def _student_of(cfg: dict) -> Student:
         raise refusal(
             'model.head.in_featuremap_size', size, f'{give} compared, {WINDOW} x {WINDOW}'
         )
-    maps = 'head.final_layer'
-    if head.simplebaseline_head is not None:
-        maps = 'head.simplebaseline_head.final_layer'
-    elif head.final_layer is None:
+    layer = maps_layer(head)
+    if layer is None:
         give = "give dict(kernel_size=1): the teacher's heatmaps are compared with its output"
         raise refusal('model.head.final_layer', None, give)
-    return Student(head, maps, input_size_of(model['head'].get('decoder')))
+    return Student(head, f'head.{layer}', input_size_of(model['head'].get('decoder')))
 
 
 def _heatmap_head(teacher: dict, student: Student) -> nn.Module:

@@ -1,5 +1,8 @@
 """PoseDistiller: the student is plain, and MMPose's own distiller gives the same."""
 
+import copy
+
+import pytest
 import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.hooks.ema_hook import EMAHook  # noqa: F401  (registered)
@@ -98,6 +101,60 @@ def test_a_checkpoint_of_the_plain_student_loads_into_the_student(tmp_path):
     load_checkpoint(model, str(tmp_path / 'plain.pth'))
     state = model.student.state_dict()
     assert all(torch.equal(value, state[key]) for key, value in plain.state_dict().items())
+
+
+@pytest.fixture
+def said(monkeypatch):
+    lines = []
+    where = 'mmpose_kd.distiller.pose_distiller.print_log'
+    monkeypatch.setattr(where, lambda msg, *_, **__: lines.append(msg))
+    return lines
+
+
+OWN = plain_config(RESNET)['data_preprocessor']
+
+
+@pytest.mark.parametrize(
+    ('change', 'told'),
+    [
+        (dict(mean=[0.0, 0.0, 0.0]), 'mean=[0.0, 0.0, 0.0] (here [123.675, 116.28, 103.53])'),
+        (dict(std=[1.0, 1.0, 1.0]), 'std=[1.0, 1.0, 1.0]'),
+        (dict(bgr_to_rgb=False), 'bgr_to_rgb=False (here True)'),
+    ],
+)
+def test_a_preprocessor_that_is_not_used_is_told_if_it_would_do_something_else(said, change, told):
+    model = build(distiller_config(data_preprocessor={**OWN, **change}), init=False)
+    assert len(said) == 1 and told in said[0] and 'model.student.data_preprocessor' in said[0]
+    assert model.data_preprocessor.mean.flatten().tolist() == pytest.approx(OWN['mean'])
+
+
+def test_a_preprocessor_that_is_the_students_is_nothing_to_tell(said):
+    """As the Runner hands over what stands beside the model."""
+    for given in (OWN, {**OWN, 'mean': tuple(OWN['mean']), 'pad_size_divisor': 1}):
+        build(distiller_config(data_preprocessor=copy.deepcopy(given)), init=False)
+    student = plain_config(RESNET)
+    del student['data_preprocessor']  # here it is used
+    build(distiller_config(student=student, data_preprocessor=OWN), init=False)
+    assert said == []
+
+
+KEYPOINTS = dict(keypoint_id2name={k: f'k{k}' for k in range(5)})
+FEATURES = dict(loss=dict(type='FeatureMSELoss'), student='backbone', teacher='backbone')
+
+
+@pytest.mark.parametrize('maps_from', [0, 1])
+def test_keypoints_are_compared_of_teachers_alone_whose_keypoints_are_read(maps_from):
+    entries = [dict(from_teachers=[maps_from]), dict(FEATURES, from_teachers=[1 - maps_from])]
+    teachers = [untrained(plain_config(RESNET)) for _ in range(2)]
+    model = distiller(*entries, teachers=teachers)
+    MessageHub.get_current_instance().update_info('dataset_meta', KEYPOINTS)
+    other = {k: name.upper() for k, name in KEYPOINTS['keypoint_id2name'].items()}
+    model.teachers[1].dataset_meta = dict(keypoint_id2name=other)
+    if maps_from == 1:
+        with pytest.raises(ValueError, match=r'teachers\[1\] was trained for other keypoints'):
+            model.loss(images(), samples())
+    else:
+        assert model.loss(images(), samples())['loss_distill1'] > 0
 
 
 def rtmpose(widen):

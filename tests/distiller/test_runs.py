@@ -6,9 +6,10 @@ import uuid
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.dataset import Compose
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
-from mmpose.registry import MODELS
+from mmpose.registry import HOOKS, MODELS
 
 from mmpose_kd.cli import main
 from mmpose_kd.core.checkpoints import read_checkpoint
@@ -23,6 +24,18 @@ ENTRY = dict(
     teacher='head.final_layer',
     name='kd',
 )
+
+
+@HOOKS.register_module()
+class LaterPipeline(Hook):
+    """Another pipeline from an epoch on, as MMDetection's PipelineSwitchHook gives it."""
+
+    def __init__(self, switch_epoch, switch_pipeline):
+        self.epoch, self.pipeline = switch_epoch, switch_pipeline
+
+    def before_train_epoch(self, runner):
+        if runner.epoch >= self.epoch:
+            runner.train_dataloader.dataset.pipeline = Compose(self.pipeline)
 
 
 @pytest.fixture(scope='module')
@@ -174,6 +187,35 @@ def test_a_teacher_with_its_own_view_trains_validates_and_leaves_no_trace(data, 
     text = (tmp_path / 'out/student.py').read_text()
     assert 'View' not in text and 'mmpose_kd' not in text
     assert text.count('PackPoseInputs') == 3
+
+
+def with_view(steps):
+    """A pipeline with a crop for the teacher."""
+    crop = next(i for i, step in enumerate(steps) if step['type'] == 'TopdownAffine')
+    view = dict(type='TeacherView', input_size=(32, 64))
+    return [*steps[:crop], view, *steps[crop:-1], dict(type='PackPoseViews')]
+
+
+def test_a_second_stage_without_the_teachers_view_is_refused_before_the_first_step(
+    data, tmp_path, teacher
+):
+    """Also where the run that is resumed had no teacher's view, and needed none."""
+    cfg = distilled(data, tmp_path / 'work', teacher)
+    plain = cfg['train_dataloader']['dataset']['pipeline']
+    switch = dict(type='LaterPipeline', switch_epoch=1, switch_pipeline=plain)
+    cfg['custom_hooks'].append(switch)
+    train(cfg, train_cfg__max_epochs=1)
+
+    cfg['model']['teachers'] = [dict(teacher, view='teacher')]
+    cfg['train_dataloader']['dataset']['pipeline'] = with_view(plain)
+    elsewhere = dict(cfg, work_dir=str(tmp_path / 'elsewhere'))
+    for changes in ({}, dict(resume=True, work_dir=cfg['work_dir'])):
+        with pytest.raises(ValueError, match=r'^custom_hooks\[1\]\.switch_pipeline=.*TeacherView'):
+            train(elsewhere, **changes)
+    assert not list((tmp_path / 'elsewhere').glob('*.pth'))
+
+    switch['switch_pipeline'] = with_view(plain)
+    assert train(cfg, resume=True).epoch == 2
 
 
 def test_the_exported_student_is_plain_and_predicts_the_same(data, tmp_path, teacher):

@@ -1,5 +1,7 @@
 """The two losses of one step, without a run around them."""
 
+import re
+
 import pytest
 import torch
 
@@ -35,6 +37,37 @@ def test_a_student_like_its_guide_costs_nothing_and_invisible_keypoints_neither(
         0
     ].item() == pytest.approx(0)
     assert guidance.guide_losses(kind, student, [output(kind, 1)], torch.zeros(2, 3))[0] == 0
+
+
+OF_HEATMAPS = [
+    dict(form='soft'),
+    dict(form='hard'),
+    dict(threshold=0.5),
+    dict(floor=0.2),
+    dict(cls={}),
+    dict(cls=dict(form='bce')),
+    dict(cls_target='ground_truth'),
+    dict(below_floor='skip'),
+]
+
+
+@pytest.mark.parametrize('kind', ['bins', 'coordinates'])
+@pytest.mark.parametrize('settings', OF_HEATMAPS, ids=str)
+def test_a_setting_of_heatmaps_is_refused_for_a_student_without(kind, settings):
+    guidance = Guidance(**settings, key='hook')
+    ((name, value),) = settings.items()
+    message = re.escape(f'hook.{name}={value!r}: it is for heatmaps, the student puts out {kind}')
+    with pytest.raises(ValueError, match=f'{message}: leave it out'):
+        guidance.check_kind(kind, None)
+    guidance.check_kind('heatmap', 0.1)
+
+
+@pytest.mark.parametrize('kind', ['bins', 'coordinates'])
+def test_the_weight_of_the_classification_is_for_heatmaps_unless_it_is_0(kind):
+    for gamma in (None, 0, 0.0):
+        Guidance().check_kind(kind, gamma)
+    with pytest.raises(ValueError, match=r'DSKDHook\.gamma=0\.1: it is for heatmaps'):
+        Guidance().check_kind(kind, 0.1)
 
 
 def test_target_bits_are_those_of_the_truth_or_the_mean_of_the_guides():

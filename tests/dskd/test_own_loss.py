@@ -1,11 +1,20 @@
-"""What a guide costs a student with bins or coordinates: of the scale of the head's own loss."""
+"""What a guide costs a student: of the scale of the head's own loss."""
+
+import functools
 
 import pytest
 import torch
-from mmpose.models.losses import KLDiscretLoss, RLELoss, SmoothL1Loss, WingLoss
+from mmpose.models.losses import (
+    AdaptiveWingLoss,
+    KeypointMSELoss,
+    KLDiscretLoss,
+    RLELoss,
+    SmoothL1Loss,
+    WingLoss,
+)
 from torch import nn
 
-from mmpose_kd.dskd.losses import bins_kl, own_loss, residual_smooth_l1
+from mmpose_kd.dskd.losses import bins_kl, own_loss, residual_smooth_l1, weighted_mse
 
 WEIGHT = torch.tensor([[1.0, 0.0, 1.0], [0.5, 1.0, 1.0]])
 BINS = (16, 32)
@@ -27,6 +36,36 @@ def bins(seed=0):
 
 def gradients(loss, *outputs):
     return torch.autograd.grad(loss, outputs)
+
+
+MSE = functools.partial(KeypointMSELoss, use_target_weight=True)
+
+
+@pytest.mark.parametrize('loss_weight', [1.0, 500.0, 0.5])
+def test_a_guides_heatmaps_cost_what_the_heads_own_loss_takes_for_them_as_labels(loss_weight):
+    student, guide = rand(2, 3, 4, 5), rand(2, 3, 4, 5, seed=1)
+    module = MSE(loss_weight=loss_weight)
+    found = own_loss('heatmap', Head(module))([student], [guide], WEIGHT)
+    torch.testing.assert_close(found, module(student, guide, WEIGHT))
+
+
+@pytest.mark.parametrize(
+    'module', [MSE(), MSE(loss_weight=1), AdaptiveWingLoss(loss_weight=7.0), None]
+)
+def test_heatmaps_cost_a_plain_mse_to_the_last_bit_unless_a_weight_is_known(module):
+    student = rand(2, 3, 4, 5).requires_grad_()
+    guide = rand(2, 3, 4, 5, seed=1)
+    found = own_loss('heatmap', Head(module))([student], [guide], WEIGHT)
+    expected = weighted_mse(student, guide, WEIGHT)
+    assert torch.equal(found, expected)
+    assert torch.equal(*gradients(found, student), *gradients(expected, student))
+
+
+def test_of_stages_the_weight_is_that_of_the_last_which_is_guided():
+    student, guide = rand(2, 3, 4, 5), rand(2, 3, 4, 5, seed=1)
+    stages = nn.ModuleList([MSE(loss_weight=2.0), MSE(loss_weight=3.0)])
+    found = own_loss('heatmap', Head(stages))([student], [guide], WEIGHT)
+    assert torch.equal(found, 3.0 * weighted_mse(student, guide, WEIGHT))
 
 
 def test_bins_by_hand():

@@ -58,13 +58,13 @@ WRONG = {  # of each setting values that are no number, no switch, no name of it
     'alpha_schedule': ['ramp_up', 1, []],
     'gamma_schedule': ['ramp_up', 1, []],
     'dense': ['no', 0, None],
-    'keep_prob': [0, 1.1, True, '1', None, [1], math.nan],
-    'form': ['square', None, 1, ['soft']],
-    'threshold': [0, 1.1, True, '1', None, [1], math.nan],
-    'floor': [0, True, '1', None, [1], math.inf, math.nan],
-    'below_floor': ['drop', None, 0, ['zero']],
+    'keep_prob': [0, 1.1, True, '1', [1], math.nan],
+    'form': ['square', 1, ['soft']],
+    'threshold': [0, 1.1, True, '1', [1], math.nan],
+    'floor': [0, True, '1', [1], math.inf, math.nan],
+    'below_floor': ['drop', 0, ['zero']],
     'cls': ['bce', 1, []],
-    'cls_target': ['teacher', None, 0],
+    'cls_target': ['teacher', 0],
     'seed': ['one', 1.0, True, [1], 2**63],
     'log_interval': [0, 1.0, True, '1', None, [1]],
 }
@@ -77,6 +77,22 @@ def test_a_value_of_a_wrong_kind_is_named_with_its_key(name, value):
     needed = {'interval': dict(guides='snapshots')}.get(name, {})
     with pytest.raises(ValueError, match=re.escape(f'DSKDHook.{name}={value!r}: ')):
         DSKDHook(**needed, **{name: value})
+
+
+def test_settings_that_are_left_out_are_the_documented_ones():
+    hook = DSKDHook(guides='generations')
+    guidance = hook.guidance
+    assert (guidance.form, guidance.threshold, guidance.floor) == ('soft', 0.5, 0.1)
+    assert (guidance.cls_target, guidance.below_floor) == ('ground_truth', 'zero')
+    assert (guidance.cls_loss.form, guidance.cls_loss.kappa) == ('distribution', 10)
+    assert (hook.dense, hook.keep_prob) == (True, 0.75)
+
+
+@pytest.mark.parametrize('keep_prob', [0.75, 0.5, 1.0])
+def test_the_newest_guide_alone_is_not_drawn(keep_prob):
+    with pytest.raises(ValueError, match=rf'DSKDHook\.keep_prob={keep_prob}: .*dense=False'):
+        DSKDHook(guides='generations', dense=False, keep_prob=keep_prob)
+    assert DSKDHook(guides='generations', dense=False).dense is False
 
 
 @pytest.mark.parametrize('entry', [3, None, '', {}, ['a.pth']])

@@ -70,29 +70,46 @@ def coordinates(kind):
     ids=['SimCC', 'regression', 'RLE', 'integral'],
 )
 def test_students_without_heatmaps_are_guided_too(data, tmp_path, change):
-    cfg = dskd_config(data, tmp_path, epochs=2, num_guides=1)
+    cfg = dskd_config(data, tmp_path, epochs=2, num_guides=1, floor=None)
     change(cfg)
     runner, losses = train(cfg)
     kd = [value(step['loss_dskd_kd']) for step in losses.values()]
     assert kd[0] == 0 and 0 < kd[-1] < float('inf')
     assert hook_of(runner).gamma == 0
-    with pytest.raises(ValueError, match=r'DSKDHook\.gamma=0\.1'):
-        train({**cfg, 'custom_hooks': [{**HOOK, 'gamma': 0.1}]})
-    with pytest.raises(ValueError, match=r"DSKDHook\.below_floor='skip'"):
-        train({**cfg, 'custom_hooks': [{**HOOK, 'below_floor': 'skip'}]})
+    for of_heatmaps in (dict(gamma=0.1), dict(floor=0.1), dict(cls_target='guides')):
+        ((name, given),) = of_heatmaps.items()
+        with pytest.raises(ValueError, match=rf'DSKDHook\.{name}={given!r}: .*leave it out'):
+            train({**cfg, 'custom_hooks': [{**HOOK, 'floor': None, **of_heatmaps}]})
 
 
 @pytest.mark.parametrize(('kind', 'weights'), [('heatmap', (3.0, 0.001)), ('simcc', (1.0, 0.0))])
 def test_weights_that_are_not_given_are_those_for_the_students_output(
     data, tmp_path, kind, weights
 ):
-    cfg = dskd_config(data, tmp_path, alpha=None)
+    cfg = dskd_config(data, tmp_path, alpha=None, floor=None)
     if kind == 'simcc':
         simcc(cfg)
     runner = make_runner(cfg)
     hook = hook_of(runner)
     hook.start(runner, length=6)
     assert (hook.alpha, hook.gamma) == weights
+
+
+def test_alpha_stands_beside_the_heads_own_weight_of_its_loss(data, tmp_path):
+    torch.save({'state_dict': build(with_17(), seed=1).state_dict()}, tmp_path / 'guide.pth')
+
+    def losses(**weight):
+        model = with_17()
+        model['head']['loss'] = dict(type='KeypointMSELoss', use_target_weight=True, **weight)
+        guides = [str(tmp_path / 'guide.pth')]
+        return train(dskd_config(data, tmp_path / 'work', model, epochs=1, guides=guides))[1]
+
+    plain, weighted = losses(), losses(loss_weight=500.0)
+    assert plain == losses(loss_weight=1.0)
+    one, other = ({name: value(x) for name, x in run[0].items()} for run in (plain, weighted))
+    for name in ('loss_kpt', 'loss_dskd_kd'):
+        assert other[name] == pytest.approx(500 * one[name], rel=1e-5) and one[name] > 0
+    assert other['loss_dskd_cls'] == one['loss_dskd_cls'] > 0
 
 
 def distilled():
@@ -138,7 +155,7 @@ def test_the_deployed_head_of_ocd_is_guided_and_frozen(data, tmp_path):
     model, plain = ocd_of('simcc'), plain_of('simcc')
     for head in (model['head']['deploy']['head'], model['head']['heatmap'], plain['head']):
         head['out_channels'] = 17
-    cfg = dskd_config(data, tmp_path / 'work', model=model, epochs=2, num_guides=1)
+    cfg = dskd_config(data, tmp_path / 'work', model=model, epochs=2, num_guides=1, floor=None)
     cfg['train_dataloader']['dataset']['pipeline'][-2]['encoder'] = codec_of('simcc')
     Config(cfg).dump(tmp_path / 'run.py')
     runner, losses = train(cfg)

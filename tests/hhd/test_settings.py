@@ -1,6 +1,7 @@
 """What HHDLoss takes from the student's head, and settings that are refused."""
 
 import json
+import re
 import sys
 
 import pytest
@@ -12,9 +13,10 @@ from mmpose_kd.core.deployed import predicting_head
 from mmpose_kd.hhd.integral_head import UnbiasedIntegralHead
 from mmpose_kd.hhd.loss import HHDLoss
 
+from ..helpers.distillers import distiller_config
 from ..helpers.hhd import random_maps
 from ..helpers.models import build, okdhp_config
-from ..helpers.ocd import ocd_of
+from ..helpers.ocd import ocd_of, plain_of
 
 
 def integral_head(cls, **settings):
@@ -123,6 +125,7 @@ def test_released_mode_needs_no_beta():
         (dict(mode='released', window='integer'), "window='integer'.*leave it out"),
         (dict(mode='released', padding='zero'), "padding='zero'.*leave it out"),
         (dict(mode='released', align='none'), "align='none'.*leave it out"),
+        (dict(mode='released', beta=10), "beta=10: leave it out with mode='released'"),
         (dict(loss_weight=-1), 'loss_weight=-1'),
         (dict(loss_weight=float('nan')), 'loss_weight=nan'),
         *((dict(loss_weight=v), 'loss_weight=') for v in ('1', None, True, float('inf'), [1])),
@@ -141,6 +144,44 @@ def test_released_mode_needs_no_beta():
 def test_bad_settings_name_the_key(settings, message):
     with pytest.raises(ValueError, match=f'HHDLoss.{message}'):
         HHDLoss(**settings)
+
+
+def entry_at(student, **head):
+    """A distiller around an integral student whose maps are taken at a place."""
+    plain = plain_of('integral')
+    plain['head'].update(head)
+    entry = dict(loss=dict(type='HHDLoss', mode='released'), student=student)
+    return build(distiller_config(entry, student=plain), init=False)
+
+
+@pytest.mark.parametrize('path', ['head[1]', 'head[-1]', 'head', 'head[0]'])
+@pytest.mark.parametrize(
+    ('head', 'layer'),
+    [
+        ({}, 'head.simplebaseline_head.final_layer'),
+        (dict(deconv_out_channels=None), 'head.final_layer'),
+        (dict(type='UnbiasedIntegralHead'), 'head.simplebaseline_head.final_layer'),
+        (dict(type='DSNTHead'), 'head.simplebaseline_head.final_layer'),
+    ],
+    ids=['deconvolutions', 'none', 'unbiased', 'DSNT'],
+)
+def test_maps_behind_the_students_softmax_are_refused(path, head, layer):
+    message = rf'distill\[0\]\.student={re.escape(repr(path))}: .*softmax.*: give {layer!r}$'
+    with pytest.raises(ValueError, match=message):
+        entry_at(path, **head)
+    assert entry_at(layer, **head).distill[0].student_paths[0].name == layer
+
+
+def test_a_head_without_a_layer_of_its_own_is_told_to_get_one():
+    with pytest.raises(
+        ValueError, match=r'give head\.final_layer=dict\(kernel_size=1\), and here'
+    ):
+        entry_at('head[1]', deconv_out_channels=None, final_layer=None)
+
+
+def test_the_maps_of_the_inner_head_are_before_the_softmax():
+    model = entry_at('head.simplebaseline_head')
+    assert model.distill[0].student_paths[0].name == 'head.simplebaseline_head'
 
 
 MAPS = (2, 3, 16, 12)
