@@ -125,14 +125,24 @@ class Distillation(Entry):
         if not self.same_shape or not all(path.name.startswith('head') for path in paths):
             return
         own, other = (heatmap_grid(getattr(x, 'head', None)) for x in (student, teacher.model))
-        if None not in (own, other) and own != other:
-            print_log(
+        if None in (own, other):
+            return
+        fitting = 'corners' if own == 'i / (W - 1)' else 'origin'
+        if own != other:
+            told = (
                 f"{self.key}: the student's codec puts pixel i of W at {own} of the picture, that "
                 f'of {teacher.key} at {other}: what it teaches lies up to a pixel of the maps '
-                "beside the student's labels. Give a teacher with the student's codec",
-                'current',
-                logging.WARNING,
+                "beside the student's labels. Give a teacher with the student's codec"
             )
+        elif self.resize not in (None, fitting):
+            told = (
+                f'{self.key}.resize={self.resize!r}: both codecs put pixel i of W at {own} of the '
+                'picture, and maps that are resized so lie up to half a pixel beside it: give '
+                f'{fitting!r}'
+            )
+        else:
+            return
+        print_log(told, 'current', logging.WARNING)
 
     def _bind_across(self, student: nn.Module) -> None:
         """Tell a cross-representation loss what both sides' numbers mean."""

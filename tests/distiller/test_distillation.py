@@ -144,6 +144,24 @@ def test_codecs_whose_pixels_lie_elsewhere_are_told(kinds, said, monkeypatch):
     assert not told
 
 
+@pytest.mark.parametrize(
+    ('kind', 'fitting'), [('MSRAHeatmap', 'origin'), ('UDPHeatmap', 'corners')]
+)
+@pytest.mark.parametrize('resize', ['corners', 'origin', 'areas'])
+def test_a_way_to_resize_that_is_not_the_codecs_is_told(kind, fitting, resize, monkeypatch):
+    told = []
+    monkeypatch.setattr(
+        'mmpose_kd.distiller.distillation.print_log', lambda text, *_: told.append(text)
+    )
+    codec = with_codec(kind)
+    distiller(dict(resize=resize), student=codec, teachers=[untrained(codec)])
+    if resize == fitting:
+        assert not told
+    else:
+        assert told[0].startswith(f'distill[0].resize={resize!r}: ')
+        assert told[0].endswith(f'give {fitting!r}')
+
+
 def test_maps_of_another_size_need_a_way_to_resize():
     fine = plain_config(HRNET)
     fine['head'].update(deconv_out_channels=(8,), deconv_kernel_sizes=(4,))
