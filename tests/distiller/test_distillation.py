@@ -158,7 +158,7 @@ def test_a_way_to_resize_that_is_not_the_codecs_is_told(kind, fitting, resize, m
     if resize == fitting:
         assert not told
     else:
-        assert told[0].startswith(f'distill[0].resize={resize!r}: ')
+        assert told[0].startswith(f'model.distill[0].resize={resize!r}: ')
         assert told[0].endswith(f'give {fitting!r}')
 
 
