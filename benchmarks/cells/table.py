@@ -92,17 +92,24 @@ def time_to_plain(plain: dict[int, Row], method: dict[int, Row]) -> float | None
 
 
 def as_long(
-    cell: Cell, ledger: Ledger, part: str, head: str, step: float
+    cell: Cell, ledger: Ledger, part: str, head: str, rows: dict[int, Row]
 ) -> tuple[int, dict[int, Row]]:
-    """Epochs and runs of the shortest plain training that took at least a method's time.
+    """Epochs and runs of the plain training that took at least a method's time.
+
+    Of several lengths that of which most seeds were run, of these the shortest.
 
     Args:
         cell, ledger, part, head: Which runs.
-        step: Time of the method's training step, in the plain model's.
+        rows: The method's runs by seed.
     """
-    needed = cell.plain_epochs(step)
-    epochs = min((e for e in ledger.epochs(part, head, 'plain') if e >= needed), default=needed)
-    return epochs, ledger.select(part, head, 'plain', epochs)
+    needed = cell.plain_epochs(step_of(rows))
+    found = {
+        epochs: ledger.select(part, head, 'plain', epochs)
+        for epochs in ledger.epochs(part, head, 'plain')
+        if epochs >= needed
+    }
+    epochs = max(found, key=lambda e: (len(found[e].keys() & rows.keys()), -e), default=needed)
+    return epochs, found.get(epochs, {})
 
 
 def table(cell: Cell, ledger: Ledger, part: str) -> str:
@@ -141,7 +148,7 @@ def table(cell: Cell, ledger: Ledger, part: str) -> str:
             rows = ledger.select(part, head, name, cell.epochs)
             if not rows:
                 continue
-            epochs, longer = as_long(cell, ledger, part, head, step_of(rows))
+            epochs, longer = as_long(cell, ledger, part, head, rows)
             equal = paired(longer, rows)
             over_longer = '' if equal is None else f'{equal} ({epochs})'
             same = paired(plain, rows)

@@ -134,7 +134,7 @@ class Distillation(Entry):
                 f'of {teacher.key} at {other}: what it teaches lies up to a pixel of the maps '
                 "beside the student's labels. Give a teacher with the student's codec"
             )
-        elif self.resize not in (None, fitting):
+        elif self.resize not in (None, fitting) and not _same_size(student, teacher.model):
             told = (
                 f'{self.key}.resize={self.resize!r}: both codecs put pixel i of W at {own} of the '
                 'picture, and maps that are resized so lie up to half a pixel beside it: give '
@@ -309,6 +309,13 @@ def resized(maps: Tensor, size: Sequence[int], how: str) -> Tensor:
     grid = torch.stack([x.expand(len(y), -1), y[:, None].expand(-1, len(x))], -1)  # (H, W, 2)
     grid = grid.expand(len(maps), -1, -1, -1)
     return F.grid_sample(maps, grid, padding_mode='border', align_corners=True)
+
+
+def _same_size(*models: nn.Module) -> bool:
+    """Whether the heatmaps of all have the same size by their codecs."""
+    codecs = (getattr(model.head, 'decoder', None) for model in models)
+    found = (getattr(codec, 'heatmap_codec', codec) for codec in codecs)
+    return len({tuple(codec.heatmap_size) for codec in found}) == 1
 
 
 def _alone(outputs: list[Tensor]) -> Union[Tensor, tuple[Tensor, ...]]:

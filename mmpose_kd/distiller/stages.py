@@ -31,7 +31,9 @@ def check_stages(cfg: dict, entries: Sequence[Entry], teachers: Sequence[Teacher
             continue
         steps = list(_steps(pipeline))
         names = [type_name(step) for step in steps]
-        views = {step.get('name', VIEW) for step in steps if type_name(step) == 'TeacherView'}
+        # a step of one's own may make the view as well
+        defaults = {'TeacherView': VIEW}
+        views = {step.get('name', defaults.get(type_name(step))) for step in steps}
         acting = [one for one in entries if _acts(one, range(start, epochs), epochs)]
         for n in sorted({n for entry in acting for n in entry.teacher_paths}):
             teacher = teachers[n]
@@ -59,4 +61,5 @@ def _steps(pipeline: Sequence) -> Iterator[dict]:
             yield from _steps(step)
         elif isinstance(step, dict):
             yield step
-            yield from _steps(step.get('transforms') or [])
+            inner = step.get('transforms') or []
+            yield from _steps([inner] if isinstance(inner, dict) else inner)

@@ -222,14 +222,15 @@ def own_loss(kind: str, head: Optional[nn.Module] = None, returned=None) -> OwnL
 
     Returns:
         Of heatmaps :func:`weighted_mse`, times the ``loss_weight`` of MMPose's
-        ``KeypointMSELoss`` (of stages the last one's) where the head has that; of bins
-        :func:`bins_kl`; of RLE :func:`residual_smooth_l1`; of other coordinates the head's own
-        loss, or SmoothL1 where that is none of MMPose's.
+        ``KeypointMSELoss`` (of stages the last one's) where the head has that and it is not 0;
+        of bins :func:`bins_kl`; of RLE :func:`residual_smooth_l1`; of other coordinates the
+        head's own loss, or SmoothL1 where that is none of MMPose's.
     """
     module = getattr(head, 'loss_module', None)
     if kind == 'heatmap':
         module = module[-1] if isinstance(module, nn.ModuleList) else module
-        factor = module.loss_weight if isinstance(module, KeypointMSELoss) else 1.0
+        # a weight of 0: the guides alone are to be learned from
+        factor = (isinstance(module, KeypointMSELoss) and module.loss_weight) or 1.0
         return lambda student, guide, weight: scaled(
             weighted_mse(student[0], guide[0], weight), factor
         )

@@ -49,9 +49,15 @@ class MiddleOfRun(Hook):
 
     A student that guides itself gets as many guides as it has in the mean over a run, rounded
     up: at first there are none. A loss whose schedule starts later, or ends, is at work. A
-    gradient balance is past its warm-up, in which it measures at every step, and measures once
-    in the shortest time that is taken.
+    gradient balance measures at the first step, then once in the shortest time that is taken, as
+    it does after its warm-up.
+
+    Args:
+        check (bool): Compare the schedules with the run's length first, as the run itself does.
     """
+
+    def __init__(self, check: bool = False):
+        self.check = check
 
     def before_train(self, runner) -> None:
         """After the hooks are ready."""
@@ -59,6 +65,8 @@ class MiddleOfRun(Hook):
         for owner in (*modules, *runner.hooks):
             for name, value in vars(owner).items():
                 if isinstance(value, Schedule):
+                    if self.check and not isinstance(owner, DSKDHook):  # which has done so
+                        value.now()
                     setattr(owner, name, Schedule())
         for module in modules:
             if isinstance(module, GradientBalance):

@@ -88,7 +88,7 @@ def measured(cfg: Config, device: Optional[str], images: int) -> Measured:
     found = Measured(device=device_name(runner))
     step('reading the data')
     _prepare_data(runner, cfg, images, found)
-    runner.register_hook(MiddleOfRun(), 'VERY_LOW')
+    runner.register_hook(MiddleOfRun(check=True), 'VERY_LOW')
     runner.register_hook(_Clock(found, model_config), 'LOWEST')
     try:
         runner.train()

@@ -91,7 +91,7 @@ def _header(
             f'settings: docs/{recipe.page}.'
         ),
         f'#   mim train mmpose {shlex.quote(name)}',
-        f'#   mmpose-kd export {shlex.quote(name)} {shlex.quote(str(folder))}/epoch_<N>.pth '
+        f'#   mmpose-kd export {shlex.quote(name)} {shlex.quote(folder.as_posix())}/epoch_<N>.pth '
         'student',
         *(comment(f'Note: {caution}.') if caution else []),
     ]

@@ -133,6 +133,9 @@ def test_a_method_is_compared_with_plain_training_of_its_time_or_longer():
         longer = row(seed=seed, epochs=35, pck02=32.5)
         ledger.rows[longer.key] = longer
     assert '+1.00 [-5.35, +7.35], 2 seeds (35)' in table(P, ledger, 'val')
+    alone = row(seed=0, epochs=31, pck02=32.0)  # fewer seeds: the longer ones say more
+    ledger.rows[alone.key] = alone
+    assert '+1.00 [-5.35, +7.35], 2 seeds (35)' in table(P, ledger, 'val')
     other = row(method='dskd', seed=2, settings='other')
     ledger.rows[other.key] = other
     assert 'dskd_heatmap, 25 epochs was run with different settings: def, other' in table(

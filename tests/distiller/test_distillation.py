@@ -153,8 +153,11 @@ def test_a_way_to_resize_that_is_not_the_codecs_is_told(kind, fitting, resize, m
     monkeypatch.setattr(
         'mmpose_kd.distiller.distillation.print_log', lambda text, *_: told.append(text)
     )
-    codec = with_codec(kind)
+    codec, smaller = with_codec(kind), with_codec(kind)
     distiller(dict(resize=resize), student=codec, teachers=[untrained(codec)])
+    assert not told  # nothing is resized
+    smaller['head']['decoder']['heatmap_size'] = (4, 8)
+    distiller(dict(resize=resize), student=smaller, teachers=[untrained(codec)])
     if resize == fitting:
         assert not told
     else:

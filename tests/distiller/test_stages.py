@@ -52,8 +52,10 @@ def test_a_later_stage_without_the_view_is_refused_by_its_key(pipeline):
         [dict(type='FixedAugmentations', transforms=[VIEW, AFFINE]), PACK],
         [dict(type='RandomChoice', transforms=[[VIEW, AFFINE], [VIEW, AFFINE]]), PACK],
         [VIEW, AFFINE, dict(type='PackOfMyOwn')],
+        [dict(type='ViewOfMyOwn', name='teacher'), AFFINE, PACK],
+        [dict(type='RandomApply', transforms=VIEW, prob=1.0), AFFINE, PACK],
     ],
-    ids=['with it', 'two', 'inside', 'in either way', 'own packing'],
+    ids=['with it', 'two', 'inside', 'in either way', 'own packing', 'own view', 'one inside'],
 )
 def test_a_later_stage_with_the_view_is_fine(pipeline):
     stages(*pipeline)

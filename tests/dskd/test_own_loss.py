@@ -50,7 +50,8 @@ def test_a_guides_heatmaps_cost_what_the_heads_own_loss_takes_for_them_as_labels
 
 
 @pytest.mark.parametrize(
-    'module', [MSE(), MSE(loss_weight=1), AdaptiveWingLoss(loss_weight=7.0), None]
+    'module',
+    [MSE(), MSE(loss_weight=1), MSE(loss_weight=0.0), AdaptiveWingLoss(loss_weight=7.0), None],
 )
 def test_heatmaps_cost_a_plain_mse_to_the_last_bit_unless_a_weight_is_known(module):
     student = rand(2, 3, 4, 5).requires_grad_()

@@ -60,7 +60,7 @@ def test_a_step_is_timed_as_in_the_middle_of_a_run(cached_pair, seen, tmp_path):
     (training,) = seen
     assert training['steps'] == timing.ITERATIONS
     assert training['forward_head'] == timing.WARM_UP + timing.ITERATIONS
-    assert training['_measure'] == 1
+    assert training['_measure'] == 2  # the first step, and one of those that are timed
 
 
 def test_a_cache_of_the_teacher_is_timed_empty_and_full(cached_pair, seen, tmp_path):

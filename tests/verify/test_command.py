@@ -243,6 +243,29 @@ def test_a_step_that_fails_is_told_in_one_line(data, tmp_path, capsys):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ('train_cfg', 'schedule', 'told'),
+    [
+        (dict(by_epoch=True, max_epochs=3), dict(start=9), 'at 0 in the whole of this run of 3'),
+        (dict(by_epoch=False, max_iters=9), dict(start=5), 'the run counts iterations'),
+    ],
+)
+def test_a_schedule_that_the_run_would_refuse_is_refused(
+    data, tmp_path, train_cfg, schedule, told
+):
+    entry = dict(
+        loss=dict(type='KeypointMSELoss'), student='head', teacher='head', schedule=schedule
+    )
+    model = dict(
+        type='PoseDistiller', student=plain_model(), teachers=[saved_teacher(tmp_path)],
+        distill=[entry],
+    )  # fmt: skip
+    path = written(data, tmp_path, model, train_cfg=train_cfg)
+    with pytest.raises(VerifyError, match=rf'model\.distill\[0\]\.schedule.*{told}'):
+        verify(Settings(path))
+
+
+@pytest.mark.slow
 def test_an_interruption_is_one_line_and_leaves_nothing(data, tmp_path):
     path = written(data, tmp_path)
     scratch = tmp_path / 'scratch'
