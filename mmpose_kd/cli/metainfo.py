@@ -41,8 +41,9 @@ def metainfo(annotations: str, out: str, force: bool) -> None:
         )
     if written.series:
         sys.stderr.write(
-            'mmpose-kd: note: keypoints are numbered, and names do not tell mirror images then: '
-            "write swap='...' for each by hand, or leave RandomFlip and flip_test out\n"
+            'mmpose-kd: note: keypoints are numbered, and names do not tell mirror images then; '
+            "if there are sides, write swap='...' for each by hand, or leave RandomFlip and "
+            'flip_test out\n'
         )
     elif not written.pairs and len(written.names) > 1:
         sys.stderr.write(

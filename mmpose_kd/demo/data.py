@@ -13,7 +13,7 @@ from ..core.checks import is_number, is_whole
 from ..core.facts import flip_problem
 from ..gain.files import write_json
 from ..gain.subset import is_person
-from .metainfo import DataError, is_series, read_annotations, write_dataset_info
+from .metainfo import DataError, numbered, read_annotations, write_dataset_info
 
 SPLITS = ('train', 'val')
 #: where the annotations and the pictures of a split may lie
@@ -185,10 +185,13 @@ def _metainfo(source: Path, out: Path, category: dict) -> tuple[Optional[Path], 
         problem = flip_problem(meta)
         if problem:
             raise DataError(f'{given}: {problem}')
-        return given.absolute(), True
+        # of numbered ones the file has to tell that they have partners, or that none has
+        flip, series = meta['flip_indices'], numbered(names)
+        undecided = series and all(flip[names.index(name)] == names.index(name) for name in series)
+        return given.absolute(), not undecided
     coco = parse_pose_metainfo(CocoDataset.METAINFO)['keypoint_id2name']
     if names == [coco[i] for i in range(len(coco))]:
         return None, True
     file = out.absolute() / METAINFO
     write_dataset_info(category, file)
-    return file, not is_series(names)
+    return file, not numbered(names)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pprint
 import re
+from collections import Counter
 from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
@@ -66,7 +67,7 @@ def metainfo_file(annotations: Path, out: Path, force: bool = False) -> Written:
     write_dataset_info(categories[0], out)
     pairs = {tuple(sorted(pair, key=names.index)) for pair in mirrored(names).items()}
     ordered = sorted(pairs, key=lambda pair: names.index(pair[0]))
-    series = is_series(names)
+    series = bool(numbered(names))
     return Written(tuple(names), tuple(ordered), series, lacking_for_coco(content))
 
 
@@ -103,6 +104,14 @@ def read_annotations(file: Path) -> dict:
                 f'{file}: an image needs a whole number as id and a text as file_name, found '
                 f'{image["id"]!r} and {image["file_name"]!r}'
             )
+    for name, known in (('images', 'its pictures'), ('annotations', 'annotations')):
+        ids = Counter(str(row['id']) for row in content[name] if 'id' in row)
+        for one, count in ids.most_common(1):
+            if count > 1:
+                raise DataError(
+                    f'{file}: {count} {name} have the id {one}, by which MMPose finds {known}: '
+                    'give each an id of its own'
+                )
     for category in named:
         names = category['keypoints']
         twice = sorted({name for name in names if names.count(name) > 1})
@@ -131,7 +140,7 @@ def write_dataset_info(category: dict, file: Path) -> None:
         if not good or not all(is_whole(n) and 1 <= n <= len(names) for n in link):
             raise DataError(
                 f'categories: skeleton has {link}: give pairs (a, b) of numbers of keypoints, '
-                f'1 <= a, b <= {len(names)}'
+                f'1 <= a, b <= {len(names)}, or leave skeleton out (it is only drawn)'
             )
     partners = mirrored(names)
     info = dict(
@@ -166,7 +175,8 @@ def mirrored(names: Collection[str]) -> dict[str, str]:
     """For each keypoint with a side the one on the other side.
 
     Sides are ``left_eye``, ``eye.R``, ``l_ear``, and as one letter at an end ``LEye``, ``eyeR``,
-    ``lhip``, ``FL``. Names of which the other side is not there are left out.
+    ``lhip``, ``FL``. Names of which the other side is not there are left out, and numbered ones:
+    along a contour the mirror image of a point has another number.
     """
     sides = {'left': 'right', 'right': 'left', 'l': 'r', 'r': 'l'}
 
@@ -177,9 +187,9 @@ def mirrored(names: Collection[str]) -> dict[str, str]:
             return swapped.upper()
         return swapped.title() if text.istitle() else swapped
 
-    found = {}
+    found, series = {}, numbered(names)
     for name in names:
-        for side in SIDES:
+        for side in SIDES if name not in series else ():
             partner = side.sub(other, name)
             if partner != name and partner in names:
                 found[name] = partner
@@ -187,11 +197,8 @@ def mirrored(names: Collection[str]) -> dict[str, str]:
     return {name: other for name, other in found.items() if found.get(other) == name}
 
 
-def is_series(names: Collection[str]) -> bool:
-    """Whether keypoints are numbered: along a contour names do not tell a point's mirror image.
-
-    Those that have a partner by their names (``left_ear_1``) do not count.
-    """
-    alone = set(names) - mirrored(names).keys()
-    stems = [re.sub(r'\d+', '#', name) for name in alone]
-    return any('#' in stem and stems.count(stem) > 1 for stem in stems)
+def numbered(names: Collection[str]) -> set[str]:
+    """Keypoints that are numbered in a row, like ``jaw_0`` and ``jaw_1``; ``c7`` alone is not."""
+    stems = {name: re.sub(r'\d+', '#', name) for name in names}
+    rows = list(stems.values())
+    return {name for name, stem in stems.items() if '#' in stem and rows.count(stem) > 1}

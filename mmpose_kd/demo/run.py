@@ -122,7 +122,9 @@ def tell_pairs(data: Data) -> None:
     meta = data.meta()
     names, flip = meta['keypoint_id2name'], meta['flip_indices']
     pairs = [f'{names[k]} and {names[f]}' for k, f in enumerate(flip) if k < f]
-    told = 'pictures are not mirrored: keypoints are numbered'
+    told = (
+        f'pictures are not mirrored: keypoints are numbered, and no {METAINFO} has swap for them'
+    )
     if data.flips:
         none = f'none; if there are sides, tell them by swap in a {METAINFO} beside the data'
         told = f'keypoints that change places in a mirror: {", ".join(pairs) or none}'

@@ -97,10 +97,15 @@ def missing_files(cfg: dict) -> Iterator[str]:
                 kind = 'folder of pictures' if name.startswith('data_prefix') else 'file'
                 where = 'not there' if whole == path else f'{whole} is not there'
                 text = f'{where}: {_give(f"this {kind}")}'
+                if name == 'bbox_file':
+                    text += ', or bbox_file=None to validate on the labelled boxes'
                 yield str(refusal(f'{key}.{name}', path, text))
     for name, path in _annotations(cfg.get('val_evaluator'), 'val_evaluator'):
         if _is_lost(path) and not _is_in(path, lacking):
-            text = f'not there: put the annotations of the validation there, or {_MOVE}'
+            text = (
+                'not there: put the annotations of the validation there, or name your own, or '
+                f'{_MOVE}'
+            )
             yield str(refusal(name, path, text))
 
 

@@ -19,6 +19,7 @@ from mmpose.registry import DATASETS
 from torch.utils.data import Dataset, Sampler
 
 from ..core.dry_run import Enough, close_log, dry_runner, losses_of
+from ..core.keypoint_counts import dataset_problem, head_problem
 from ..core.runner import unwrapped
 from ..core.steps import step
 from ..gain.timing import MiddleOfRun
@@ -162,6 +163,13 @@ def _prepare_data(runner: Runner, cfg: Config, images: int, found: Measured) -> 
     found.persons, found.drop_last = len(loader.sampler), loader.drop_last
     if not found.persons:
         raise ValueError('train_dataloader.dataset: there are no samples in it')
+    meta = loader.dataset.metainfo
+    problem = dataset_problem(meta, loader.dataset[0])
+    if problem:
+        raise ValueError(f'train_dataloader.dataset.metainfo: {problem}')
+    problem = head_problem(meta, unwrapped(runner))
+    if problem:
+        raise ValueError(problem)
     found.batch = loader.batch_size or own['batch_size']
     if found.persons < found.batch * (STEPS + 1):
         sampler = _Repeated(loader.sampler, found.batch * (STEPS + 1))
@@ -176,6 +184,9 @@ def _prepare_data(runner: Runner, cfg: Config, images: int, found: Measured) -> 
     found.validated, found.validation = len(val['dataset']), len(whole)
     if not found.validated:
         raise ValueError('val_dataloader.dataset: there are no samples in it')
+    problem = dataset_problem(whole.metainfo, whole[0])
+    if problem:
+        raise ValueError(f'val_dataloader.dataset.metainfo: {problem}')
     val['batch_size'] = min(val.get('batch_size', 1), found.validated)
     runner._val_dataloader = val
 

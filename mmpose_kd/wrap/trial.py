@@ -23,6 +23,7 @@ from ..core.dry_run import (
     told,
 )
 from ..core.facts import flip_problem
+from ..core.keypoint_counts import dataset_problem, head_problem
 from ..core.weight_sources import take_out, weight_sources
 from .made_up import made_up_samples, metainfo_of
 
@@ -78,7 +79,8 @@ def tried(config: Config) -> Trial:
         left_out += leave_nothing(cfg, folder)
         try:
             samples, missing = _samples(cfg)
-            problem = flip_problem(samples.metainfo)
+            meta = samples.metainfo
+            problem = flip_problem(meta) or dataset_problem(meta, samples[0])
             if problem:
                 raise ValueError(f'train_dataloader.dataset.metainfo: {problem}')
             losses, device = _steps(cfg, samples)
@@ -159,6 +161,9 @@ def _steps(cfg: Config, samples: _Samples) -> tuple[dict[str, float], str]:
         dataset=samples,
         **{key: loader[key] for key in ('collate_fn',) if key in loader},
     )
+    problem = head_problem(samples.metainfo, runner.model)
+    if problem:
+        raise ValueError(problem)
     stop = _StopAfter(len(samples) // BATCH)
     runner.register_hook(stop, 'LOWEST')
     try:

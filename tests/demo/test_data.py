@@ -11,7 +11,7 @@ from mmpose.registry import DATASETS
 from mmpose_kd.cli import main
 from mmpose_kd.core.recipe import RECIPES
 from mmpose_kd.demo.data import prepare
-from mmpose_kd.demo.metainfo import DataError, is_series, mirrored
+from mmpose_kd.demo.metainfo import DataError, mirrored, numbered
 from mmpose_kd.demo.students import CONFIGS, STUDENTS, TEACHER, demo_config, fitting_student
 
 from ..helpers.runs import draw
@@ -112,6 +112,7 @@ def test_a_metainfo_file_says_what_names_do_not(own, tmp_path):
         (['lf', 'rf'], {'lf': 'rf', 'rf': 'lf'}),
         (['FL', 'FR', 'RL', 'RR'], {'FL': 'FR', 'FR': 'FL', 'RL': 'RR', 'RR': 'RL'}),
         (['hipl', 'hipr', 'tail'], {'hipl': 'hipr', 'hipr': 'hipl'}),
+        (['brow_left_0', 'brow_left_1', 'brow_right_0', 'brow_right_1'], {}),  # 0 is 1's image
         (['lr', 'rr', 'rl'], {'lr': 'rr', 'rr': 'lr'}),  # whichever, but both ways
     ],
 )
@@ -120,13 +121,22 @@ def test_mirror_images_are_read_from_names(names, partners):
 
 
 def test_pictures_are_not_mirrored_where_keypoints_are_numbered(own, tmp_path):
-    assert is_series(['jaw_0', 'jaw_1']) and not is_series(['nose', 'c7', 'left_toe'])
+    assert numbered(['jaw_0', 'jaw_1', 'nose']) == {'jaw_0', 'jaw_1'}
+    assert not numbered(['nose', 'c7', 'left_toe'])
     names = ['jaw_0', 'jaw_1', 'jaw_2']
     for split in ('train', 'val'):
         change(own / f'{split}.json', lambda c: c['categories'][0].update(keypoints=names))
     data = prepare(own, tmp_path / 'out', PERSONS)
     assert not data.flips
     assert 'RandomFlip' not in demo_config(STUDENTS[0], data).pretty_text
+    text = data.metainfo.read_text()
+    (own / 'metainfo.py').write_text(text)  # as `mmpose-kd metainfo` writes it, without swap
+    assert not prepare(own, tmp_path / 'out', PERSONS).flips
+    for one, other in (('jaw_0', 'jaw_2'), ('jaw_2', 'jaw_0')):
+        before, there, after = text.partition(f"'name': '{one}'")
+        text = before + there + after.replace("'swap': ''", f"'swap': '{other}'", 1)
+    (own / 'metainfo.py').write_text(text)
+    assert prepare(own, tmp_path / 'out', PERSONS).flips
 
 
 def test_numbered_points_of_both_sides_are_mirrored(own, tmp_path):
@@ -260,6 +270,14 @@ def test_persons_are_taken_evenly(drawn, tmp_path):
     data = prepare(drawn, tmp_path, {'train': 5, 'val': 1})
     ids = [a['id'] for a in json.loads(data.annotations['train'].read_text())['annotations']]
     np.testing.assert_array_equal(np.diff(ids), 3)
+
+
+@pytest.mark.parametrize('rows', ['images', 'annotations'])
+def test_an_id_that_is_given_twice_is_refused(own, capsys, rows):
+    change(own / 'train.json', lambda c: c[rows][1].update(id=c[rows][0]['id']))
+    assert main(['metainfo', str(own / 'train.json'), '-o', str(own / 'metainfo.py')]) == 1
+    [line] = capsys.readouterr().err.splitlines()
+    assert f'2 {rows} have the id ' in line and 'give each an id of its own' in line
 
 
 def complete(content):
