@@ -88,8 +88,8 @@ RECIPE = register(
         figures=Figures(
             time='1.2 with two guides: a forward pass for each',
             memory="the guides' weights (37 MiB each of MobileNetV2, 109 of HRNet-w32)",
-            gain='pretrained +1.3, from scratch +0.3 and +1.0 PCK@0.2 (a search, one and two '
-            'seeds), for two whole trainings more',
+            gain='one guide, pretrained: none (-0.4 PCK@0.2, 2 seeds); two guides: +1.3, from '
+            'scratch +0.3 and +1.0 (a search, one and two seeds), for two whole trainings more',
         ),
         page='dskd.md',
         notes={'DSKDHook': 'the model itself is not changed'},
