@@ -62,7 +62,6 @@ class GradientBalance(nn.Module):
         self.register_buffer('norms', torch.zeros(2))  # of the main and the auxiliary loss
         self.register_buffer('step', torch.zeros((), dtype=torch.long))
         self._step = None  # the same as a number: no step waits for the device, or writes to it
-        self._later: Optional[int] = None  # where the next step goes on, see settle
         self._factor: Optional[Tensor] = None  # of the norms that _norms names
         self._norms: Optional[tuple[int, int]] = None
 
@@ -80,13 +79,9 @@ class GradientBalance(nn.Module):
         return built(cls, {} if settings is True else settings, key)
 
     def settle(self, ahead: int) -> None:
-        """After the first step, which is measured, be as in the middle of a run.
-
-        Args:
-            ahead: Steps from the start to the next measurement.
-        """
+        """Be past the warm-up, with the next measurement after so many steps."""
         periods = -(-(self.warmup + ahead) // self.interval)
-        self._later = periods * self.interval - ahead + 1
+        self._step = periods * self.interval - ahead
 
     def _save_to_state_dict(self, *args, **kwargs):
         if self._step is not None:
@@ -114,8 +109,7 @@ class GradientBalance(nn.Module):
         if torch.is_grad_enabled() and shared:
             if self._step < self.warmup or self._step % self.interval == 0:
                 self._measure(main, auxiliary, shared)
-            self._step = self._step + 1 if self._later is None else self._later
-            self._later = None
+            self._step += 1
         norms = id(self.norms), self.norms._version  # others after each change in place
         if self._factor is None or self._norms != norms:
             self._factor, self._norms = self._of_norms(), norms

@@ -185,7 +185,7 @@ def _metainfo(source: Path, out: Path, category: dict) -> tuple[Optional[Path], 
         problem = flip_problem(meta)
         if problem:
             raise DataError(f'{given}: {problem}')
-        # of numbered ones the file has to tell that they have partners, or that none has
+        # numbered ones without any partner, as `mmpose-kd metainfo` writes them: not known
         flip, series = meta['flip_indices'], numbered(names)
         undecided = series and all(flip[names.index(name)] == names.index(name) for name in series)
         return given.absolute(), not undecided

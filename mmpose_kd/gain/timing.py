@@ -61,16 +61,13 @@ class MiddleOfRun(Hook):
 
     def before_train(self, runner) -> None:
         """After the hooks are ready."""
-        modules = list(runner.model.modules())
-        for owner in (*modules, *runner.hooks):
+        self.first = True
+        for owner in (*runner.model.modules(), *runner.hooks):
             for name, value in vars(owner).items():
                 if isinstance(value, Schedule):
                     if self.check and not isinstance(owner, DSKDHook):  # which has done so
                         value.now()
                     setattr(owner, name, Schedule())
-        for module in modules:
-            if isinstance(module, GradientBalance):
-                module.settle(WARM_UP)
         for hook in runner.hooks:
             if isinstance(hook, DSKDHook) and hook.distils and hook.plan.mode:
                 count = hook.plan.num_guides
@@ -78,6 +75,13 @@ class MiddleOfRun(Hook):
                     count = math.ceil(hook.plan.mean_guides())
                 for number in range(count):
                     hook.freeze(runner, f'copy_{number}')
+
+    def after_train_iter(self, runner, *_, **__) -> None:
+        """Once the balances have measured at the first step."""
+        for module in runner.model.modules() if self.first else ():
+            if isinstance(module, GradientBalance):
+                module.settle(WARM_UP - 1)
+        self.first = False
 
 
 class Clock(Hook):
